@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "DETECTION_LAG", "DETECTION_MEMORY", "LEVEL_BLOCKS", "Trace", "detect", "locate"]
+__all__ = ["BLOCK", "DETECTION_LAG", "DETECTION_MEMORY", "DETECTION_REACH", "LEVEL_BLOCKS", "PLACE", "Trace", "detect", "locate"]
 
 NEIGHBOURS = 25
 """A candidate is the largest envelope within 200 ms on each side: 300 beats/min is the limit."""
@@ -39,6 +39,8 @@ LOOK_AHEAD = 200
 """Samples (1.6 s) after a candidate in which the next beat is looked for."""
 LOOK_BACK = 500
 """Samples (4 s) before a candidate in which the previous beat is looked for."""
+REACH = 200
+"""Samples (1.6 s) around a gap's candidate, at most, in which a larger one takes its place."""
 TYPICAL_SPAN = 2500
 """Samples (20 s) whose intervals make the typical one."""
 TYPICAL_COUNT = 8
@@ -47,8 +49,10 @@ FLOOR = 60
 PLACE = 8
 """Samples (64 ms) around the candidate in which the largest deflection is the beat's position."""
 
-DETECTION_LAG = NEIGHBOURS + 2 * BLOCK + LOOK_AHEAD
+DETECTION_LAG = max(NEIGHBOURS, 3 * BLOCK) + LOOK_AHEAD
 """Envelope samples after a candidate that its decision may need."""
+DETECTION_REACH = REACH + NEIGHBOURS
+"""Envelope samples before the first undecided candidate that a call needs; the rest is in the trace."""
 DETECTION_MEMORY = TYPICAL_SPAN + (LEVEL_BLOCKS + 1) * BLOCK
 """Envelope samples before a candidate that its decision may need."""
 
@@ -77,7 +81,7 @@ def detect(
     Parameters
     ----------
     envelope : shape (n,), absolute positions ``first`` to ``first + n``. It must reach back to
-        ``after`` minus `LOOK_BACK` (or the start of the signal).
+        ``after`` minus `DETECTION_REACH` (or the start of the signal).
     after : candidates before this position were decided by earlier calls.
     trace : what earlier calls left.
 
@@ -230,7 +234,7 @@ def _decide(envelope, first, after, until, first_block, maxima, known):  # type:
         if following - previous <= GAP * typical:
             continue
         is_best = True
-        reach = 0.6 * typical
+        reach = min(0.6 * typical, REACH)
         for step in (-1, 1):
             j = k + step
             while 0 <= j < count and abs(at[j] - c) < reach:

@@ -20,7 +20,7 @@ from einthoven.signal.learning import CLASSES, Ensemble
 __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
 
 MODEL_FILE: Final = "beat-classes.msgpack"
-MODEL_SHA256: Final = "fb7b84ab8bb66a70e96971c2cb564a1bbd048887f09de6eb2a0f38d09d2897ff"
+MODEL_SHA256: Final = "e0aaaa2996721f8bdb27b4fdd6168381aa67861586259c4a5247145a87e4be6b"
 
 
 class _Packed(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """What each beat looks like beside its patient's own: the features that its class is told from.
 
 A beat is compared with the *patient context*: the mean calm beat, RR interval, amplitude and width of
-the last five to six minutes, kept per minute of the recording and built causally, beat by beat, in
+the last three to four minutes, kept per minute of the recording and built causally, beat by beat, in
 integers. So a feature depends on at most `CONTEXT_MEMORY` samples before the beat and
 `CONTEXT_LAG` after it, and on nothing else.
 
@@ -16,6 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from einthoven.signal.resampling import FS
+
 __all__ = [
     "AFTER",
     "BEFORE",
@@ -23,14 +25,17 @@ __all__ = [
     "CONTEXT_MEMORY",
     "FEATURES",
     "HISTORY",
+    "MINUTE",
+    "MinuteBeat",
     "PatientContext",
     "describe",
+    "turn",
 ]
 
 BEFORE, AFTER = 40, 64
 """Cleaned samples before and after the fiducial that a beat is described by (320 and 512 ms)."""
 MINUTE = 7500
-MINUTES = 5
+MINUTES = 3
 """Whole minutes kept before the current one."""
 CONTEXT_LAG = 188
 """Samples (1.5 s) after a beat in which the next beats are looked for."""
@@ -88,14 +93,12 @@ FEATURES = (
 class PatientContext(NamedTuple):
     """What is remembered of a patient's beats; every array is an exact integer sum or mean."""
 
-    minute: int
-    """Number of the current minute of the recording."""
     frozen: NDArray[np.int16]
-    """Mean calm beat of each of the last whole minutes, oldest first; shape (5, 51), units."""
+    """Mean calm beat of each of the last whole minutes, oldest first; shape (3, 51), units."""
     sums: NDArray[np.int32]
-    """Sum over the current minute's calm beats, shape (51,), units."""
+    """Sum over the current minute's calm beats, shape (105,), units."""
     counts: NDArray[np.int32]
-    """Calm beats, RR count, RR sum, amplitude sum, width sum; shape (6, 5), the current minute last."""
+    """Calm beats, RR count, RR sum, amplitude sum, width sum; shape (4, 5), the current minute last."""
     previous: NDArray[np.int16]
     """The last described beat, shape (51,), units."""
 
@@ -103,41 +106,71 @@ class PatientContext(NamedTuple):
     def empty() -> "PatientContext":
         """Nothing known of the patient yet."""
         return PatientContext(
-            0,
             np.zeros((MINUTES, _SIZE), np.int16),
-            np.zeros(_SIZE, np.int32),
+            np.zeros(BEFORE + AFTER + 1, np.int32),
             np.zeros((MINUTES + 1, 5), np.int32),
             np.zeros(_SIZE, np.int16),
         )
 
 
+class MinuteBeat(NamedTuple):
+    """The mean calm beat of one minute, from which intervals are measured."""
+
+    calm: int
+    """How many beats it is the mean of."""
+    rr_ms: float
+    """Mean RR of the minute's beats, ms."""
+    shape: NDArray[np.float32]
+    """`BEFORE` samples before the fiducial to `AFTER` after it, units; shape (105,)."""
+
+
 def describe(
-    cleaned: NDArray[np.int16], first: int, beats: NDArray[np.int64], known: int, context: PatientContext
+    cleaned: NDArray[np.int16],
+    first: int,
+    beats: NDArray[np.int64],
+    known: int,
+    count: int,
+    context: PatientContext,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], PatientContext]:
-    """Features of ``beats[known:]`` whose next `CONTEXT_LAG` samples are decided.
+    """Features of ``count`` beats of one minute, from ``beats[known]`` on.
 
     Parameters
     ----------
     cleaned : shape (n,), units; absolute positions from ``first`` on; reaches `BEFORE` before and `AFTER`
         after each described beat (what is missing at the ends of the recording counts as 0).
-    beats : fiducials, ascending: ``known`` already described, then those to describe, then any that
-        follow within `CONTEXT_LAG`. The caller says how many to describe by cutting the result.
-    context : as left by the call before.
+    beats : fiducials, ascending: ``known`` already described, then those to describe, then all that
+        follow within `CONTEXT_LAG`.
+    context : as left by the call before, or by `turn` where a new minute begins.
 
     Returns
     -------
-    features of shape (beats.size - known, len(FEATURES)), sizes of shape (same, 2): peak amplitude
-    (units) and width (samples), and the context after the last of them.
+    features of shape (count, len(FEATURES)), sizes of shape (count, 2): peak amplitude (units) and width
+    (samples), and the context after the last of them.
     """
-    count = beats.size - known
     features = np.zeros((count, len(FEATURES)), np.float32)
     sizes = np.zeros((count, 2), np.int32)
-    frozen, sums, counts = context.frozen.copy(), context.sums.copy(), context.counts.copy()
-    previous = context.previous.copy()
-    minute = _describe(
-        cleaned, first, beats, known, _POINTS, context.minute, frozen, sums, counts, previous, features, sizes
+    if count == 0:
+        return features, sizes, context
+    after = PatientContext(*(part.copy() for part in context))
+    _describe(cleaned, first, beats, known, _POINTS, *after, features, sizes)
+    return features, sizes, after
+
+
+def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
+    """End the current minute: its mean beat, and the context that the next minute begins with."""
+    calm = int(context.counts[MINUTES, _CALM])
+    rr_count = max(int(context.counts[MINUTES, _RR_COUNT]), 1)
+    rr_ms = 1000 / FS * float(context.counts[MINUTES, _RR_SUM]) / rr_count
+    shape = context.sums / np.float64(max(calm, 1))
+    frozen = np.empty_like(context.frozen)
+    frozen[:-1] = context.frozen[1:]
+    frozen[-1] = np.rint(shape[_POINTS + BEFORE]).astype(np.int16)
+    counts = np.zeros_like(context.counts)
+    counts[:-1] = context.counts[1:]
+    return (
+        MinuteBeat(calm, rr_ms, shape.astype(np.float32)),
+        PatientContext(frozen, np.zeros_like(context.sums), counts, context.previous),
     )
-    return features, sizes, PatientContext(minute, frozen, sums, counts, previous)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -173,26 +206,8 @@ def _median(values, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _turn(minute, now, frozen, sums, counts):  # type: ignore[no-untyped-def]
-    """Freeze the minutes that ended before minute ``now``."""
-    for _ in range(min(now - minute, MINUTES + 1)):
-        for m in range(MINUTES):
-            for c in range(5):
-                counts[m, c] = counts[m + 1, c]
-        for m in range(MINUTES - 1):
-            for i in range(sums.size):
-                frozen[m, i] = frozen[m + 1, i]
-        calm = counts[MINUTES, 0]
-        for i in range(sums.size):
-            frozen[MINUTES - 1, i] = np.int16(np.rint(sums[i] / calm)) if calm > 0 else np.int16(0)
-            sums[i] = 0
-        for c in range(5):
-            counts[MINUTES, c] = 0
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _describe(  # type: ignore[no-untyped-def]
-    cleaned, first, beats, known, points, minute, frozen, sums, counts, previous, features, sizes
+    cleaned, first, beats, known, points, frozen, sums, counts, previous, features, sizes
 ):
     size = points.size
     shape = np.empty(size, np.int32)
@@ -202,12 +217,8 @@ def _describe(  # type: ignore[no-untyped-def]
     scaled = np.empty(size, np.float64)
     last = np.empty(size, np.float64)
     some = np.empty(16, np.float64)
-    for k in range(known, beats.size):
+    for k in range(known, known + features.shape[0]):
         p = beats[k]
-        now = p // MINUTE
-        if now > minute:
-            _turn(minute, now, frozen, sums, counts)
-            minute = now
         # The beat itself.
         for i in range(size):
             at = p + points[i] - first
@@ -263,7 +274,7 @@ def _describe(  # type: ignore[no-untyped-def]
             patient_amplitude = max(amplitude_sum / calm, 1.0)
             patient_width = max(width_sum / calm, 1.0)
             for i in range(size):
-                total = np.float64(sums[i])
+                total = np.float64(sums[points[i] + BEFORE])
                 for m in range(MINUTES):
                     total += np.float64(counts[m, _CALM]) * frozen[m, i]
                 template[i] = total / calm / patient_amplitude
@@ -339,8 +350,9 @@ def _describe(  # type: ignore[no-untyped-def]
             counts[MINUTES, _CALM] += 1
             counts[MINUTES, _AMPLITUDE] += amplitude
             counts[MINUTES, _WIDTH] += width
-            for i in range(size):
-                sums[i] += shape[i]
+            for i in range(sums.size):
+                at = p + i - BEFORE - first
+                if 0 <= at < cleaned.size:
+                    sums[i] += cleaned[at] - base
         for i in range(size):
             previous[i] = min(max(shape[i], -32767), 32767)
-    return minute

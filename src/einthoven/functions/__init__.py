@@ -1,1 +1,49 @@
-"""."""
+"""The functions: preprocessing, bdc, postprocessing, finalization, and count_hours, split, join.
+
+Plain callables behind one contract. Nothing here does I/O.
+"""
+
+from typing import Final
+
+from einthoven.functions.bdc import bdc
+from einthoven.functions.chunks import Chunk, count_hours, join, own_part, split
+from einthoven.functions.codec import decode, decode_state, encode, encode_state
+from einthoven.functions.contract import Contract, contract_of, function
+from einthoven.functions.ecg import Ecg, PatientState
+from einthoven.functions.finalization import finalization
+from einthoven.functions.postprocessing import postprocessing
+from einthoven.functions.preprocessing import preprocessing
+
+__all__ = [
+    "PIPELINE",
+    "Chunk",
+    "Contract",
+    "Ecg",
+    "PatientState",
+    "analyse",
+    "bdc",
+    "contract_of",
+    "count_hours",
+    "decode",
+    "decode_state",
+    "encode",
+    "encode_state",
+    "finalization",
+    "function",
+    "join",
+    "own_part",
+    "postprocessing",
+    "preprocessing",
+    "split",
+]
+
+PIPELINE: Final = (preprocessing, bdc, postprocessing, finalization)
+"""The four functions, in the order in which both paths run them."""
+
+
+def analyse(ecg: Ecg, state: PatientState | None = None) -> tuple[Ecg, PatientState]:
+    """The four functions fused: one after the other in this process, arrays handed over in memory."""
+    after = state or PatientState()
+    for call in PIPELINE:
+        ecg, after = call(ecg, after)
+    return ecg, after

@@ -11,6 +11,7 @@ QRS complexes rests most of the time, a fibrillating one never. The thresholds w
 record 207 against the other MIT-BIH records and real noise.
 """
 
+from collections import namedtuple
 from typing import Final
 
 import msgspec
@@ -70,6 +71,7 @@ class QualityLimits(msgspec.Struct, frozen=True):
     crossings_most: int = 80
 
 
+_Limits = namedtuple("_Limits", QualityLimits.__struct_fields__)  # noqa: PYI024 - the kernel's view
 DEFAULT: Final = QualityLimits()
 
 
@@ -86,7 +88,7 @@ def cells(
     count = max(0, units.size // CELL - WINDOW_CELLS + 1)
     out = np.empty(count, np.uint8)
     if count:
-        _cells(units, lost, cleaned, np.array(msgspec.structs.astuple(limits), np.float64), out)
+        _cells(units, lost, cleaned, _Limits(*map(float, msgspec.structs.astuple(limits))), out)
     return out
 
 
@@ -110,17 +112,17 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
             low = min(low, units[i])
             high = max(high, units[i])
             missing += lost[i]
-            if i > start and units[i] == units[i - 1] and abs(np.int32(units[i])) >= limits[2]:
+            if i > start and units[i] == units[i - 1] and abs(np.int32(units[i])) >= limits.rail:
                 run += 1
                 railed += 6 if run == 6 else (1 if run > 6 else 0)
             else:
                 run = 1
         flags = 0
-        if missing > limits[0] * CELL:
+        if missing > limits.lost_share * CELL:
             flags |= LOST
-        if high - low <= limits[1] and not flags:
+        if high - low <= limits.flat_span and not flags:
             flags |= LEAD_OFF
-        if railed > limits[3] * CELL or top[s] > limits[4]:
+        if railed > limits.saturated_share * CELL or top[s] > limits.largest:
             flags |= SATURATED
         # The second largest of four seconds is the amplitude: one artefact does not make it.
         first = second = np.int32(0)
@@ -141,14 +143,14 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
             seen += histogram[rough]
             rough += 1
         grade = 1
-        if rough > limits[5]:
-            if second < limits[6] * rough:
+        if rough > limits.noise_floor:
+            if second < limits.unusable_ratio * rough:
                 flags |= NOISE
-            elif second < limits[7] * rough:
+            elif second < limits.qrs_only_ratio * rough:
                 grade = 2
         if flags:
             grade = 3
-        if second >= limits[10] and not flags & (LOST | LEAD_OFF):
+        if second >= limits.fibrillation_least and not flags & (LOST | LEAD_OFF):
             flags |= _fibrillates(cleaned[start : start + CELL_LAG], second, rough, limits)
         out[s] = grade | flags
 
@@ -167,7 +169,7 @@ def _fibrillates(x, amplitude, rough, limits):  # type: ignore[no-untyped-def]
         if i > 0:
             change += abs(np.int64(x[i]) - np.int64(x[i - 1]))
             crossings += (x[i] >= 0) != (x[i - 1] >= 0)
-    if near >= limits[9] * n or not limits[11] <= crossings <= limits[12] or 4 * rough > amplitude:
+    if near >= limits.near_share * n or not limits.crossings_least <= crossings <= limits.crossings_most or 4 * rough > amplitude:
         return 0
     half_period = min(max(np.int64(np.pi * size / max(change, 1) + 0.5), 1), n // 2)
     passed = np.int64(0)
@@ -177,4 +179,4 @@ def _fibrillates(x, amplitude, rough, limits):  # type: ignore[no-untyped-def]
         b = np.int64(x[i - half_period])
         passed += abs(a + b)
         whole += abs(a) + abs(b)
-    return FIBRILLATION if passed < limits[8] * whole else 0
+    return FIBRILLATION if passed < limits.leakage * whole else 0

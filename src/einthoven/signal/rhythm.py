@@ -9,6 +9,7 @@ definition of the PhysioNet/CinC Challenge 2015, "Holter" a Holter vendor's noti
 definition of this project.
 """
 
+from collections import namedtuple
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -72,6 +73,9 @@ class Criteria(msgspec.Struct, frozen=True):
     lead_off_s: float = 5.0
     gap_s: float = 5.0
     noise_s: float = 60.0
+
+
+_Limits = namedtuple("_Limits", Criteria.__struct_fields__)  # noqa: PYI024 - the kernel's view of Criteria
 
 
 class Rule(NamedTuple):
@@ -247,7 +251,7 @@ def fold(
         p_wave,
         cells,
         until,
-        np.array(msgspec.structs.astuple(criteria), np.float64),
+        _Limits(*msgspec.structs.astuple(criteria)),
         rows,
     )
     ended = rows[:count]
@@ -297,18 +301,18 @@ def _fold_cell(z, opened, cell, start, c, rows, n):  # type: ignore[no-untyped-d
             z[_VF_FIRST] = start
         z[_VF_YES] += 1
         z[_VF_LAST] = start
-        if opened[_VF] < 0 and z[_VF_YES] >= c[2]:
+        if opened[_VF] < 0 and z[_VF_YES] >= c.fibrillation_windows:
             opened[_VF] = z[_VF_FIRST]
     else:
         z[_VF_YES] = 0
         z[_VF_NO] += 1
         if z[_VF_NO] >= 4:
             n = _close(opened, _VF, z[_VF_LAST] + 4 * CELL, rows, n)
-    n = _stretch(z, _OFF_FIRST, _OFF, (cell & LEAD_OFF) != 0, c[21], start, opened, rows, n)
-    n = _stretch(z, _GAP_FIRST, _GAP, (cell & LOST) != 0, c[22], start, opened, rows, n)
+    n = _stretch(z, _OFF_FIRST, _OFF, (cell & LEAD_OFF) != 0, c.lead_off_s, start, opened, rows, n)
+    n = _stretch(z, _GAP_FIRST, _GAP, (cell & LOST) != 0, c.gap_s, start, opened, rows, n)
     is_noise = grade == GRADE and (cell & (LEAD_OFF | LOST)) == 0 and not wild
-    n = _stretch(z, _NOISE_FIRST, _NOISE, is_noise, c[23], start, opened, rows, n)
-    if opened[_ASYSTOLE] < 0 and z[_BAD] == 0 and z[_WILD] == 0 and start + CELL - z[_LAST] >= c[0] * CELL:
+    n = _stretch(z, _NOISE_FIRST, _NOISE, is_noise, c.noise_s, start, opened, rows, n)
+    if opened[_ASYSTOLE] < 0 and z[_BAD] == 0 and z[_WILD] == 0 and start + CELL - z[_LAST] >= c.asystole_s * CELL:
         opened[_ASYSTOLE] = z[_LAST]
     elif opened[_ASYSTOLE] >= 0 and (z[_BAD] > 0 or z[_WILD] > 0):
         n = _close(opened, _ASYSTOLE, start, rows, n)
@@ -410,10 +414,10 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     readable = z[_BAD] == 0 and z[_WILD] == 0
     is_first = z[_COUNT] == 0
     n = _close(opened, _ASYSTOLE, p, rows, n)
-    if readable and not is_first and c[1] * CELL <= gap < c[0] * CELL:
+    if readable and not is_first and c.pause_s * CELL <= gap < c.asystole_s * CELL:
         opened[_PAUSE] = previous
         n = _close(opened, _PAUSE, p, rows, n)
-    sound = readable and not is_first and gap < c[1] * CELL
+    sound = readable and not is_first and gap < c.pause_s * CELL
     slot = z[_COUNT] % _RING
     ring[slot] = p
     ring_agreement[slot] = agreement
@@ -433,9 +437,9 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         total += ring_agreement[j % _RING]
         m += 1
         j -= 1
-    trusted = total >= 100.0 * c[20] * m
+    trusted = total >= 100.0 * c.agreement_least * m
     irregularity, likeness = _irregularity(z, ring, ring_classes, ring_p, ring_sound)
-    fibrillates = trusted and irregularity > c[16] and likeness < c[18]
+    fibrillates = trusted and irregularity > c.af_irregularity and likeness < c.af_p_wave
     beat = raw
     if not trusted or opened[_VF] >= 0 or not readable:
         beat = Q
@@ -445,19 +449,19 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     if opened[_AF] < 0:
         if fibrillates:
             opened[_AF] = _half_back(z, ring)
-    elif irregularity < c[17] or likeness > c[19]:
+    elif irregularity < c.af_irregularity_end or likeness > c.af_p_wave_end:
         n = _close(opened, _AF, max(opened[_AF], _half_back(z, ring)), rows, n)
     # Runs of V.
     if beat == V and (z[_V_COUNT] == 0 or sound):
         if z[_V_COUNT] == 0:
             z[_V_FIRST] = p
         z[_V_COUNT] += 1
-        if z[_V_COUNT] >= c[5] and opened[_VRUN] < 0 and opened[_VT] < 0:
+        if z[_V_COUNT] >= c.run_beats and opened[_VRUN] < 0 and opened[_VT] < 0:
             opened[_VRUN] = z[_V_FIRST]
         if (
-            z[_V_COUNT] >= c[3]
+            z[_V_COUNT] >= c.vt_beats
             and opened[_VT] < 0
-            and 60.0 * CELL * (z[_V_COUNT] - 1) > c[4] * (p - z[_V_FIRST])
+            and 60.0 * CELL * (z[_V_COUNT] - 1) > c.vt_bpm * (p - z[_V_FIRST])
         ):
             opened[_VT] = z[_V_FIRST]
             opened[_VRUN] = -1
@@ -471,43 +475,43 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         if z[_S_COUNT] == 0:
             z[_S_FIRST] = p
         z[_S_COUNT] += 1
-        if z[_S_COUNT] >= c[5] and opened[_SRUN] < 0:
+        if z[_S_COUNT] >= c.run_beats and opened[_SRUN] < 0:
             opened[_SRUN] = z[_S_FIRST]
     else:
         n = _close(opened, _SRUN, previous, rows, n)
         z[_S_COUNT] = 1 if beat == S else 0
         z[_S_FIRST] = p
-    if sound and (beat == N or beat == S) and gap * c[14] < 60.0 * CELL:
+    if sound and (beat == N or beat == S) and gap * c.svt_bpm < 60.0 * CELL:
         if z[_FAST_FIRST] < 0:
             z[_FAST_FIRST] = previous
-        if opened[_SVT] < 0 and p - z[_FAST_FIRST] > c[15] * CELL:
+        if opened[_SVT] < 0 and p - z[_FAST_FIRST] > c.svt_s * CELL:
             opened[_SVT] = z[_FAST_FIRST]
     else:
         n = _close(opened, _SVT, previous, rows, n)
         z[_FAST_FIRST] = -1
     # Rates.
-    few = np.int64(c[7])
+    few = np.int64(c.extreme_bradycardia_beats)
     rate = _rate(z, ring, ring_sound, few) if trusted else 0.0
-    if gap < c[0] * CELL or rate > 0:
-        if opened[_XBRADY] < 0 and 0 < rate < c[6]:
+    if gap < c.asystole_s * CELL or rate > 0:
+        if opened[_XBRADY] < 0 and 0 < rate < c.extreme_bradycardia_bpm:
             opened[_XBRADY] = ring[(last - few) % _RING]
-        elif opened[_XBRADY] >= 0 and (rate == 0 or rate > 1.1 * c[6]):
+        elif opened[_XBRADY] >= 0 and (rate == 0 or rate > 1.1 * c.extreme_bradycardia_bpm):
             n = _close(opened, _XBRADY, p, rows, n)
-    many = np.int64(c[9])
+    many = np.int64(c.extreme_tachycardia_beats)
     rate = _rate(z, ring, ring_sound, many) if trusted and opened[_VF] < 0 else 0.0
-    if opened[_XTACHY] < 0 and rate > c[8] and opened[_VT] < 0:
+    if opened[_XTACHY] < 0 and rate > c.extreme_tachycardia_bpm and opened[_VT] < 0:
         opened[_XTACHY] = ring[(last - many) % _RING]
-    elif opened[_XTACHY] >= 0 and (rate < 0.9 * c[8] or opened[_VT] >= 0):
+    elif opened[_XTACHY] >= 0 and (rate < 0.9 * c.extreme_tachycardia_bpm or opened[_VT] >= 0):
         n = _close(opened, _XTACHY, p, rows, n)
-    rate, first = _mean_rate(z, ring, ring_sound, c[12])
+    rate, first = _mean_rate(z, ring, ring_sound, c.rate_s)
     rate = rate if trusted else 0.0
-    if opened[_BRADY] < 0 and 0 < rate < c[10]:
+    if opened[_BRADY] < 0 and 0 < rate < c.bradycardia_bpm:
         opened[_BRADY] = first
-    elif opened[_BRADY] >= 0 and (rate == 0 or rate > 1.1 * c[10]):
+    elif opened[_BRADY] >= 0 and (rate == 0 or rate > 1.1 * c.bradycardia_bpm):
         n = _close(opened, _BRADY, p, rows, n)
-    if opened[_TACHY] < 0 and rate > c[11]:
+    if opened[_TACHY] < 0 and rate > c.tachycardia_bpm:
         opened[_TACHY] = first
-    elif opened[_TACHY] >= 0 and rate < 0.9 * c[11]:
+    elif opened[_TACHY] >= 0 and rate < 0.9 * c.tachycardia_bpm:
         n = _close(opened, _TACHY, p, rows, n)
     # Patterns of N and V; `a`, `b` and `d` are the classes one, two and three beats before.
     ring_classes[slot] = beat if beat != N or raw != S else N

@@ -1,0 +1,154 @@
+"""Beat detection and classification."""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from einthoven.errors import DefectError, InputInvalid
+from einthoven.functions.contract import contract_of, function
+from einthoven.functions.ecg import BeatSection, BeatState, Cleaned, Ecg, PatientState
+from einthoven.signal.beats import BLOCK, DETECTION_LAG, DETECTION_REACH, PLACE, Trace, detect, locate
+from einthoven.signal.classes import classify, load_model
+from einthoven.signal.filters import ENVELOPE_REACH, envelope
+from einthoven.signal.findings import Beats, MinuteIntervals
+from einthoven.signal.intervals import measure
+from einthoven.signal.morphology import CONTEXT_LAG, FEATURES, HISTORY, MINUTE, PatientContext, describe, turn
+from einthoven.signal.resampling import FS, UNITS_PER_MV, ratio_of, source_positions
+
+__all__ = ["LAG", "bdc"]
+
+LAG: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG
+"""Clean samples that a beat needs after it before it is decided, at most (5.9 s)."""
+_FLUSH: Final = LAG + BLOCK
+_QRS_LIKENESS = FEATURES.index("corr QRS")
+_P_LIKENESS = FEATURES.index("corr P")
+_PREVIOUS_LIKENESS = FEATURES.index("corr with previous")
+_MS: Final = 1000 // FS
+
+
+@function(version="1.0", memory_mb=128, timeout_s=10.0)
+def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
+    """Find beats and tell their classes; adds the section ``beats``.
+
+    Raises
+    ------
+    InputInvalid : preprocessing did not come first.
+    """
+    if ecg.cleaned is None:
+        raise InputInvalid("the ECG object was not preprocessed.", where="cleaned", remedy="Run preprocessing first.")
+    cleaned = ecg.cleaned
+    before = state.beats or BeatState(
+        cleaned.start,
+        Trace.empty(cleaned.start),
+        np.empty(0, np.int64),
+        0,
+        cleaned.start,
+        PatientContext.empty(),
+    )
+    samples, first, end = _window(cleaned, before, is_last=ecg.is_last)
+    found, until, trace = _detect(samples, first, before)
+    beats = np.concatenate((before.beats, found))
+    boundary = max(before.boundary, until - PLACE - CONTEXT_LAG)
+    if ecg.is_last:
+        boundary = max(before.boundary, end)
+        beats = beats[beats < end]
+    features, sizes, intervals, context = _describe(samples, first, beats, before, boundary, is_last=ecg.is_last)
+    classes, confidences = classify(features, load_model())
+    described = before.known + len(classes)
+    grid = beats[before.known : described]
+    section = BeatSection(
+        since=before.boundary,
+        until=boundary,
+        beats=Beats(
+            positions=source_positions(grid, ratio_of(ecg.fs)),
+            classes=classes,
+            confidences=confidences,
+            grid=grid,
+            morphology=classes,
+            agreement=_percent(np.maximum(features[:, _QRS_LIKENESS], features[:, _PREVIOUS_LIKENESS])).astype(
+                np.uint8
+            ),
+            p_wave=np.rint(100 * np.clip(features[:, _P_LIKENESS], -1, 1)).astype(np.int8),
+            widths_ms=(sizes[:, 1] * _MS).astype(np.uint16),
+            amplitudes_uv=(sizes[:, 0] * (1000 // UNITS_PER_MV)).astype(np.int32),
+        ),
+        intervals=intervals,
+    )
+    keep = max(0, described - HISTORY)
+    after = BeatState(until, trace, beats[keep:].copy(), described - keep, boundary, context)
+    versions = {
+        **ecg.versions,
+        "bdc": contract_of(bdc).version,
+        "beat_model": load_model().version,
+    }
+    return (
+        msgspec.structs.replace(ecg, beats=section, versions=versions),
+        msgspec.structs.replace(state, beats=after),
+    )
+
+
+def _percent(share: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.rint(100 * np.clip(share, 0, 1))
+
+
+def _window(cleaned: Cleaned, before: BeatState, *, is_last: bool) -> tuple[NDArray[np.int16], int, int]:
+    """Clean samples that this call needs, the position of the first, and where the signal ends."""
+    end = cleaned.first + cleaned.samples.size
+    need = max(cleaned.start, before.after - DETECTION_REACH) - ENVELOPE_REACH
+    samples, first = cleaned.samples, cleaned.first
+    if samples.size == 0:
+        return samples, first, end
+    if need < first:
+        if first > cleaned.start:
+            raise DefectError(
+                "the clean signal does not reach back as far as beat detection needs.",
+                where="cleaned.first",
+                remedy="Please report how the stream was cut.",
+            )
+        samples = np.pad(samples, (first - need, 0), mode="edge")
+        first = need
+    if is_last:
+        samples = np.pad(samples, (0, _FLUSH), mode="edge")
+    return samples, first, end
+
+
+def _detect(samples: NDArray[np.int16], first: int, before: BeatState) -> tuple[NDArray[np.int64], int, Trace]:
+    need = max(first, before.after - DETECTION_REACH - ENVELOPE_REACH)
+    energy = envelope(samples[need - first :])
+    positions, until, trace = detect(energy, need + ENVELOPE_REACH, before.after, before.trace)
+    return locate(samples, first, positions), until, trace
+
+
+def _describe(
+    samples: NDArray[np.int16],
+    first: int,
+    beats: NDArray[np.int64],
+    before: BeatState,
+    boundary: int,
+    *,
+    is_last: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.int32], tuple[MinuteIntervals, ...], PatientContext]:
+    """Describe the beats before ``boundary``, minute by minute."""
+    context = before.context
+    known = before.known
+    features: list[NDArray[np.float32]] = [np.empty((0, len(FEATURES)), np.float32)]
+    sizes: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]
+    intervals: list[MinuteIntervals] = []
+    minute = before.boundary // MINUTE
+    while True:
+        stop = min((minute + 1) * MINUTE, boundary)
+        count = int(np.searchsorted(beats, stop)) - known
+        rows, size, context = describe(samples, first, beats, known, count, context)
+        features.append(rows)
+        sizes.append(size)
+        known += count
+        ends_here = stop == (minute + 1) * MINUTE
+        if ends_here or (is_last and boundary > minute * MINUTE):
+            mean, turned = turn(context)
+            intervals.append(measure(minute, mean))
+            context = turned if ends_here else context
+        if not ends_here or stop == boundary:
+            return np.concatenate(features), np.concatenate(sizes), tuple(intervals), context
+        minute += 1

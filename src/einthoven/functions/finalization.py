@@ -1,0 +1,58 @@
+"""Finalization: statistics and the conditions that somebody must be told of."""
+
+import msgspec
+import numpy as np
+
+from einthoven.errors import InputInvalid
+from einthoven.functions.contract import contract_of, function
+from einthoven.functions.ecg import Ecg, FinalState, PatientState
+from einthoven.signal.findings import Condition, Episode, Findings
+from einthoven.signal.resampling import ratio_of, source_position
+from einthoven.signal.variability import heart_rate, rr_intervals, variability
+
+__all__ = ["conditions_of", "finalization"]
+
+
+@function(version="1.0", memory_mb=64, timeout_s=10.0)
+def finalization(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
+    """Rates, variability, alert check; adds the section ``findings``.
+
+    Raises
+    ------
+    InputInvalid : postprocessing did not come first.
+    """
+    if ecg.rhythm is None or ecg.beats is None:
+        raise InputInvalid("the ECG object has no rhythm section.", where="rhythm", remedy="Run postprocessing first.")
+    before = state.final or FinalState(np.empty(0, np.int64), np.empty(0, np.uint8), ecg.first)
+    beats, quality = ecg.rhythm.beats, ecg.rhythm.quality
+    grid = np.concatenate((before.grid, beats.grid))
+    classes = np.concatenate((before.classes, beats.classes))
+    intervals = rr_intervals(grid, classes, quality.first_cell, quality.cells)
+    until = source_position(ecg.beats.until, ratio_of(ecg.fs))
+    findings = Findings(
+        fs=ecg.fs,
+        first=before.first,
+        until=until,
+        beats=beats,
+        episodes=ecg.rhythm.episodes,
+        quality=quality,
+        intervals=ecg.beats.intervals,
+        heart_rate=heart_rate(intervals),
+        variability=variability(intervals),
+        conditions=conditions_of(ecg.rhythm.episodes),
+        versions={**ecg.versions, "finalization": contract_of(finalization).version},
+    )
+    after = FinalState(grid[-2:].copy(), classes[-2:].copy(), until)
+    return (
+        msgspec.structs.replace(ecg, findings=findings, versions=findings.versions),
+        msgspec.structs.replace(state, final=after),
+    )
+
+
+def conditions_of(episodes: tuple[Episode, ...]) -> tuple[Condition, ...]:
+    """The episodes that carry a priority."""
+    return tuple(
+        Condition(episode.kind, episode.priority, episode.onset, episode.end)
+        for episode in episodes
+        if episode.priority != "none"
+    )

@@ -17,7 +17,7 @@ Each error says what, where and the remedy, and carries the same facts as attrib
 machine-readable ``code``. Nothing in a message is a sample, a patient identifier or a token.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "CallerError",
@@ -60,6 +60,10 @@ class EinthovenError(Exception):
         remedy = f" {self.remedy}" if self.remedy else ""
         return f"{place}{self.what}{remedy}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process borders whole."""
+        return _rebuild, (type(self), self.what, self.where, self.remedy)
+
     def as_dict(self) -> dict[str, str]:
         """The machine-readable form: code, fault, what, where, remedy."""
         return {
@@ -69,6 +73,10 @@ class EinthovenError(Exception):
             "where": self.where,
             "remedy": self.remedy,
         }
+
+
+def _rebuild(kind: type[EinthovenError], what: str, where: str, remedy: str) -> EinthovenError:
+    return kind(what, where=where, remedy=remedy)
 
 
 class CallerError(EinthovenError):

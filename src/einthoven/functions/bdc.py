@@ -37,7 +37,9 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     InputInvalid : preprocessing did not come first.
     """
     if ecg.cleaned is None:
-        raise InputInvalid("the ECG object was not preprocessed.", where="cleaned", remedy="Run preprocessing first.")
+        raise InputInvalid(
+            "the ECG object was not preprocessed.", where="cleaned", remedy="Run preprocessing first."
+        )
     cleaned = ecg.cleaned
     before = state.beats or BeatState(
         cleaned.start,
@@ -54,7 +56,9 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     if ecg.is_last:
         boundary = max(before.boundary, end)
         beats = beats[beats < end]
-    features, sizes, intervals, context = _describe(samples, first, beats, before, boundary, is_last=ecg.is_last)
+    features, sizes, intervals, context = _describe(
+        samples, first, beats, before, boundary, is_last=ecg.is_last
+    )
     classes, confidences = classify(features, load_model())
     described = before.known + len(classes)
     grid = beats[before.known : described]
@@ -67,9 +71,9 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
             confidences=confidences,
             grid=grid,
             morphology=classes,
-            agreement=_percent(np.maximum(features[:, _QRS_LIKENESS], features[:, _PREVIOUS_LIKENESS])).astype(
-                np.uint8
-            ),
+            agreement=_percent(
+                np.maximum(features[:, _QRS_LIKENESS], features[:, _PREVIOUS_LIKENESS])
+            ).astype(np.uint8),
             p_wave=np.rint(100 * np.clip(features[:, _P_LIKENESS], -1, 1)).astype(np.int8),
             widths_ms=(sizes[:, 1] * _MS).astype(np.uint16),
             amplitudes_uv=(sizes[:, 0] * (1000 // UNITS_PER_MV)).astype(np.int32),
@@ -114,7 +118,9 @@ def _window(cleaned: Cleaned, before: BeatState, *, is_last: bool) -> tuple[NDAr
     return samples, first, end
 
 
-def _detect(samples: NDArray[np.int16], first: int, before: BeatState) -> tuple[NDArray[np.int64], int, Trace]:
+def _detect(
+    samples: NDArray[np.int16], first: int, before: BeatState
+) -> tuple[NDArray[np.int64], int, Trace]:
     need = max(first, before.after - DETECTION_REACH - ENVELOPE_REACH)
     energy = envelope(samples[need - first :])
     positions, until, trace = detect(energy, need + ENVELOPE_REACH, before.after, before.trace)

@@ -27,7 +27,17 @@ from einthoven.signal.resampling import FS, ratio_of
 from einthoven.signal.rhythm import Criteria, RhythmState
 from einthoven.signal.variability import heart_rate, rr_intervals, variability
 
-__all__ = ["CHUNK_S", "LAG_S", "LEAST_CHUNK_S", "MEMORY_S", "Chunk", "count_hours", "join", "own_part", "split"]
+__all__ = [
+    "CHUNK_S",
+    "LAG_S",
+    "LEAST_CHUNK_S",
+    "MEMORY_S",
+    "Chunk",
+    "count_hours",
+    "join",
+    "own_part",
+    "split",
+]
 
 CHUNK_S: Final = 3600.0
 """The article's chunk: one hour."""
@@ -41,7 +51,7 @@ LAG_S: Final = math.ceil((CLEAN_REACH + LAG + CELL_LAG + CELL + 2 * FS) / FS)
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """A piece of a recording: samples ``read_start`` to ``read_stop``, of which it owns ``start`` to ``stop``."""
+    """A piece of a recording: it reads ``read_start`` to ``read_stop`` and owns ``start`` to ``stop``."""
 
     number: int
     start: int
@@ -124,7 +134,8 @@ def own_part(findings: Findings, chunk: Chunk) -> Findings:
     intervals = tuple(
         row
         for row in findings.intervals
-        if start < (row.minute + 1) * MINUTE <= stop or (chunk.stop == chunk.read_stop and (row.minute + 1) * MINUTE > stop)
+        if start < (row.minute + 1) * MINUTE <= stop
+        or (chunk.stop == chunk.read_stop and (row.minute + 1) * MINUTE > stop)
     )
     return msgspec.structs.replace(
         findings,

@@ -139,7 +139,8 @@ def _varints(values: Any) -> bytes:
     used[folded == 0] = 1
     column = np.arange(10)
     groups[column < (used - 1)[:, None]] |= 128
-    return groups[column < used[:, None]].tobytes()
+    content: bytes = groups[column < used[:, None]].tobytes()
+    return content
 
 
 def _from_varints(content: bytes) -> Any:

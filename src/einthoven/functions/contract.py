@@ -42,5 +42,7 @@ def contract_of(call: Callable[..., Any]) -> Contract:
     """The contract noted on a function."""
     contract = getattr(call, _CONTRACT, None)
     if not isinstance(contract, Contract):
-        raise DefectError("the callable carries no contract.", where=repr(call), remedy="Decorate it with @function.")
+        raise DefectError(
+            "the callable carries no contract.", where=repr(call), remedy="Decorate it with @function."
+        )
     return contract

@@ -126,7 +126,9 @@ class PatientState(msgspec.Struct, frozen=True, eq=False, array_like=True):
     final: FinalState | None = None
 
 
-class Ecg(msgspec.Struct, frozen=True, eq=False, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+class Ecg(
+    msgspec.Struct, frozen=True, eq=False, rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
     """One lead of ECG and what the functions have added to it so far."""
 
     patient_id: str = ""

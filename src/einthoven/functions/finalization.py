@@ -22,7 +22,9 @@ def finalization(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     InputInvalid : postprocessing did not come first.
     """
     if ecg.rhythm is None or ecg.beats is None:
-        raise InputInvalid("the ECG object has no rhythm section.", where="rhythm", remedy="Run postprocessing first.")
+        raise InputInvalid(
+            "the ECG object has no rhythm section.", where="rhythm", remedy="Run postprocessing first."
+        )
     before = state.final or FinalState(np.empty(0, np.int64), np.empty(0, np.uint8), ecg.first)
     beats, quality = ecg.rhythm.beats, ecg.rhythm.quality
     grid = np.concatenate((before.grid, beats.grid))

@@ -46,7 +46,11 @@ def postprocessing(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
 
 
 def fold_span(
-    state: RhythmState, beats: Beats, cells: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", until: int, criteria: Criteria
+    state: RhythmState,
+    beats: Beats,
+    cells: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
+    until: int,
+    criteria: Criteria,
 ) -> tuple[RhythmState, Beats, Episodes]:
     """Fold one span; returns the new state, the beats with their classes polished, and what ended."""
     after, classes, ended = fold(

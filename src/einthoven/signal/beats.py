@@ -12,11 +12,22 @@ at what follows the gap as well as at what precedes it.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "DETECTION_LAG", "DETECTION_MEMORY", "DETECTION_REACH", "LEVEL_BLOCKS", "PLACE", "Trace", "detect", "locate"]
+from einthoven.signal.kernel import kernel
+
+__all__ = [
+    "BLOCK",
+    "DETECTION_LAG",
+    "DETECTION_MEMORY",
+    "DETECTION_REACH",
+    "LEVEL_BLOCKS",
+    "PLACE",
+    "Trace",
+    "detect",
+    "locate",
+]
 
 NEIGHBOURS = 25
 """A candidate is the largest envelope within 200 ms on each side: 300 beats/min is the limit."""
@@ -111,7 +122,7 @@ def locate(cleaned: NDArray[np.int16], first: int, positions: NDArray[np.int64])
     return out
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _block_maxima(envelope, first, first_block, known, maxima):  # type: ignore[no-untyped-def]
     for b in range(known, maxima.size):
         start = (first_block + b) * BLOCK - first
@@ -121,7 +132,7 @@ def _block_maxima(envelope, first, first_block, known, maxima):  # type: ignore[
         maxima[b] = top
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _level(maxima, block):  # type: ignore[no-untyped-def]
     """Median (lower) of the two-block maxima around ``block``, an index into ``maxima``."""
     near = np.empty(LEVEL_BLOCKS + 2, np.int32)
@@ -137,7 +148,7 @@ def _level(maxima, block):  # type: ignore[no-untyped-def]
     return max(near[(count - 1) // 2], FLOOR)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _decide(envelope, first, after, until, first_block, maxima, known):  # type: ignore[no-untyped-def]
     size = envelope.size
     stop = min(size - NEIGHBOURS, until + LOOK_AHEAD - first)
@@ -255,7 +266,7 @@ def _decide(envelope, first, after, until, first_block, maxima, known):  # type:
     return found[:n].copy(), primaries[:last].copy()
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _locate(cleaned, first, positions, out):  # type: ignore[no-untyped-def]
     for k in range(positions.size):
         centre = positions[k] - first

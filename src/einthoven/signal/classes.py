@@ -10,11 +10,11 @@ from importlib import resources
 from typing import Final
 
 import msgspec
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import DefectError
+from einthoven.signal.kernel import kernel
 from einthoven.signal.learning import CLASSES, Ensemble
 
 __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
@@ -69,7 +69,9 @@ def pack_model(ensemble: Ensemble, version: str) -> bytes:
 def unpack_model(content: bytes) -> ClassModel:
     """The model in a file's content."""
     packed = msgspec.msgpack.decode(content, type=_Packed)
-    floats = [np.frombuffer(part, "<f4").astype(np.float32) for part in (packed.mean, packed.spread, packed.weights)]
+    floats = [
+        np.frombuffer(part, "<f4").astype(np.float32) for part in (packed.mean, packed.spread, packed.weights)
+    ]
     return ClassModel(
         version=packed.version,
         mean=floats[0],
@@ -120,7 +122,7 @@ def classify(features: NDArray[np.float32], model: ClassModel) -> tuple[NDArray[
     return classes, confidences
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _classify(features, mean, inverse, sizes, weights, perceptrons, classes, confidences):  # type: ignore[no-untyped-def]
     widest = np.max(sizes)
     layers = sizes.size - 1

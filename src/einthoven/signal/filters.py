@@ -5,9 +5,10 @@ nothing else: not on where a chunk began, and not on the order of additions. Sym
 place (zero phase), as forward-backward filtering does for the recursive filters common in the field.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from einthoven.signal.kernel import kernel
 
 __all__ = ["CLEAN_REACH", "ENVELOPE_REACH", "clean", "envelope"]
 
@@ -19,9 +20,7 @@ _LOW_PASS = np.array([2666, 1137, -496, -66, 239, -116, -57, 74], np.int32)
 
 Weighted least squares on 0-36 and 49-62.5 Hz. Its zeros are the power-line filter."""
 
-_QRS_BAND = np.array(
-    [1100, 625, -95, -397, -407, -279, -128, -17, 40, 54, 42, 23, 7, -3, -7, -8], np.int32
-)
+_QRS_BAND = np.array([1100, 625, -95, -397, -407, -279, -128, -17, 40, 54, 42, 23, 7, -3, -7, -8], np.int32)
 """Half of a symmetric 31-tap band pass, 1/4096: 8-22 Hz at half power, nothing at 0 Hz.
 
 The autocorrelation of a first-order Butterworth band pass: what running it forward and backward does."""
@@ -59,7 +58,7 @@ def envelope(cleaned: NDArray[np.int16]) -> NDArray[np.int32]:
     return out
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _clean(units, low_pass, out):  # type: ignore[no-untyped-def]
     half = low_pass.size - 1
     n = out.size + 2 * half
@@ -90,7 +89,7 @@ def _clean(units, low_pass, out):  # type: ignore[no-untyped-def]
         out[i] = min(max(sums[i] >> 12, -32767), 32767)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _envelope(cleaned, band_taps, out):  # type: ignore[no-untyped-def]
     half = band_taps.size - 1
     n = out.size + 2 * _BOX + 2

@@ -1,6 +1,6 @@
 """QRS width and QT of a minute's mean beat.
 
-QRS: from the first to the last sample around the fiducial whose slope exceeds a tenth of the steepest.
+QRS: from the first to the last sample around the fiducial whose slope exceeds 6 % of the steepest.
 QT: from there to where the tangent to the steepest part of the T wave's end meets the isoelectric line
 (Lepeschkin and Surawicz, Circulation 6(3), 1952). Measured on the mean of at least ten calm beats, not
 beat by beat: one sample of the grid is 8 ms. QTc after Fridericia (QT / RR^(1/3)).
@@ -29,12 +29,12 @@ def measure(minute: int, beat: MinuteBeat) -> MinuteIntervals:
     shape = beat.shape.astype(np.float64)
     slope = np.abs(np.gradient(shape))
     near = slope[BEFORE - 12 : BEFORE + 16]
-    steep = np.flatnonzero(near > 0.1 * near.max()) if near.max() > 0 else np.empty(0, np.int64)
+    steep = np.flatnonzero(near > 0.06 * near.max()) if near.max() > 0 else np.empty(0, np.int64)
     if steep.size < 2:
         return MinuteIntervals(minute, beat.calm, beat.rr_ms, None, None, None)
     onset = BEFORE - 12 + _contiguous_start(steep, 12)
     offset = BEFORE - 12 + _contiguous_end(steep, 12)
-    qrs_ms = float((offset - onset) * _MS)
+    qrs_ms = float((offset - onset + 1) * _MS)
     end = _t_end(shape, offset, onset)
     if end is None:
         return MinuteIntervals(minute, beat.calm, beat.rr_ms, qrs_ms, None, None)

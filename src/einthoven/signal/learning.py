@@ -4,6 +4,8 @@ AdamW on weighted cross-entropy with input dropout and label smoothing, one lear
 recipe was chosen by cross-validation over records of DS1 (de Chazal's design set) alone.
 """
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +47,7 @@ def _perceptron(x: Floats, y: NDArray[np.int64], seed: int) -> Layers:
     sizes = (x.shape[1], *HIDDEN, len(CLASSES))
     weights = [
         rng.standard_normal((a, b)).astype(np.float32) * np.float32(np.sqrt(2 / a))
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        for a, b in itertools.pairwise(sizes)
     ]
     biases = [np.zeros(b, np.float32) for b in sizes[1:]]
     count = np.bincount(y, minlength=len(CLASSES))
@@ -76,9 +78,9 @@ def _perceptron(x: Floats, y: NDArray[np.int64], seed: int) -> Layers:
                     slope = (slope @ weights[i].T) * (hidden[i] > 0)
             rate = np.float32(_rate(step, steps))
             step += 1
-            for value, gradient, m, v in zip(parameters, gradients, first, second, strict=True):
-                m += 0.1 * (gradient - m)
-                v += 0.001 * (gradient * gradient - v)
-                update = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-                value -= rate * (update + DECAY * value).astype(np.float32)
+            for i, gradient in enumerate(gradients):
+                first[i] += 0.1 * (gradient - first[i])
+                second[i] += 0.001 * (gradient * gradient - second[i])
+                update = first[i] / (1 - 0.9**step) / (np.sqrt(second[i] / (1 - 0.999**step)) + 1e-8)
+                parameters[i] -= rate * (update + DECAY * parameters[i]).astype(np.float32)
     return list(zip(weights, biases, strict=True))

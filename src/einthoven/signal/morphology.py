@@ -12,10 +12,10 @@ patient's mean RR and template are causal; every ratio is bounded.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from einthoven.signal.kernel import kernel
 from einthoven.signal.resampling import FS
 
 __all__ = [
@@ -102,6 +102,10 @@ class PatientContext(NamedTuple):
     previous: NDArray[np.int16]
     """The last described beat, shape (51,), units."""
 
+    def copy(self) -> "PatientContext":
+        """A context that may be added to without changing this one."""
+        return PatientContext(self.frozen.copy(), self.sums.copy(), self.counts.copy(), self.previous.copy())
+
     @staticmethod
     def empty() -> "PatientContext":
         """Nothing known of the patient yet."""
@@ -151,7 +155,7 @@ def describe(
     sizes = np.zeros((count, 2), np.int32)
     if count == 0:
         return features, sizes, context
-    after = PatientContext(*(part.copy() for part in context))
+    after = context.copy()
     _describe(cleaned, first, beats, known, _POINTS, *after, features, sizes)
     return features, sizes, after
 
@@ -173,7 +177,7 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _correlation(a, b, start, stop):  # type: ignore[no-untyped-def]
     n = stop - start
     mean_a = mean_b = 0.0
@@ -192,7 +196,7 @@ def _correlation(a, b, start, stop):  # type: ignore[no-untyped-def]
     return ab / np.sqrt(aa * bb + 1e-3)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _median(values, count):  # type: ignore[no-untyped-def]
     """Upper median of the first ``count`` values, sorting them in place."""
     for i in range(1, count):
@@ -205,7 +209,7 @@ def _median(values, count):  # type: ignore[no-untyped-def]
     return values[count // 2]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _describe(  # type: ignore[no-untyped-def]
     cleaned, first, beats, known, points, frozen, sums, counts, previous, features, sizes
 ):

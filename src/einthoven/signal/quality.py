@@ -12,12 +12,13 @@ record 207 against the other MIT-BIH records and real noise.
 """
 
 from collections import namedtuple
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from einthoven.signal.kernel import kernel
 
 __all__ = [
     "CELL",
@@ -26,6 +27,7 @@ __all__ = [
     "GRADE",
     "LEAD_OFF",
     "LOST",
+    "LOUD",
     "NOISE",
     "SATURATED",
     "QualityLimits",
@@ -45,6 +47,8 @@ LEAD_OFF: Final = 8
 SATURATED: Final = 16
 NOISE: Final = 32
 FIBRILLATION: Final = 64
+LOUD: Final = 128
+"""A deflection large enough to be a missed beat lies in the second: it is not silence."""
 
 
 class QualityLimits(msgspec.Struct, frozen=True):
@@ -69,9 +73,11 @@ class QualityLimits(msgspec.Struct, frozen=True):
     fibrillation_least: int = 20
     crossings_least: int = 10
     crossings_most: int = 80
+    loud: int = 40
+    """A cleaned deflection of 0.2 mV may be a beat that was missed."""
 
 
-_Limits = namedtuple("_Limits", QualityLimits.__struct_fields__)  # noqa: PYI024 - the kernel's view
+_Limits: Any = namedtuple("_Limits", QualityLimits.__struct_fields__)  # type: ignore[misc]  # as the kernel sees them
 DEFAULT: Final = QualityLimits()
 
 
@@ -92,7 +98,7 @@ def cells(
     return out
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
     total = out.size + WINDOW_CELLS - 1
     top = np.empty(total, np.int32)
@@ -152,10 +158,12 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
             grade = 3
         if second >= limits.fibrillation_least and not flags & (LOST | LEAD_OFF):
             flags |= _fibrillates(cleaned[start : start + CELL_LAG], second, rough, limits)
+        if top[s] >= limits.loud:
+            flags |= LOUD
         out[s] = grade | flags
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fibrillates(x, amplitude, rough, limits):  # type: ignore[no-untyped-def]
     n = x.size
     size = np.int64(0)
@@ -169,7 +177,11 @@ def _fibrillates(x, amplitude, rough, limits):  # type: ignore[no-untyped-def]
         if i > 0:
             change += abs(np.int64(x[i]) - np.int64(x[i - 1]))
             crossings += (x[i] >= 0) != (x[i - 1] >= 0)
-    if near >= limits.near_share * n or not limits.crossings_least <= crossings <= limits.crossings_most or 4 * rough > amplitude:
+    if (
+        near >= limits.near_share * n
+        or not limits.crossings_least <= crossings <= limits.crossings_most
+        or 4 * rough > amplitude
+    ):
         return 0
     half_period = min(max(np.int64(np.pi * size / max(change, 1) + 0.5), 1), n // 2)
     passed = np.int64(0)

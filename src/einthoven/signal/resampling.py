@@ -10,10 +10,10 @@ import functools
 from fractions import Fraction
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from einthoven.signal.kernel import kernel
 from einthoven.signal.recording import Counts, Lead
 
 __all__ = [
@@ -113,7 +113,7 @@ def resample(fine: NDArray[np.int32], first: int, start: int, stop: int, ratio: 
     return out
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _resample(fine, first, start, up, down, half, taps, out):  # type: ignore[no-untyped-def]
     width = 2 * half + 1
     for k in range(out.size):

@@ -10,16 +10,27 @@ definition of this project.
 """
 
 from collections import namedtuple
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.quality import CELL, FIBRILLATION, GRADE, LEAD_OFF, LOST
+from einthoven.signal.kernel import kernel
+from einthoven.signal.quality import CELL, FIBRILLATION, GRADE, LEAD_OFF, LOST, LOUD
 
-__all__ = ["KINDS", "RULES", "Criteria", "Episodes", "Kind", "Priority", "RhythmState", "Rule", "fold", "open_episodes"]
+__all__ = [
+    "KINDS",
+    "RULES",
+    "Criteria",
+    "Episodes",
+    "Kind",
+    "Priority",
+    "RhythmState",
+    "Rule",
+    "fold",
+    "open_episodes",
+]
 
 Priority = Literal["high", "medium", "low", "technical", "none"]
 Kind = Literal[
@@ -68,14 +79,14 @@ class Criteria(msgspec.Struct, frozen=True):
     af_p_wave: float = 0.4
     """Median correlation of the P zone with the patient's: above it atrial activity is consistent."""
     af_p_wave_end: float = 0.6
-    agreement_least: float = 0.5
+    agreement_least: float = 0.45
     """Mean likeness of the last eight beats to the template or to each other; below it they are noise."""
     lead_off_s: float = 5.0
     gap_s: float = 5.0
     noise_s: float = 60.0
 
 
-_Limits = namedtuple("_Limits", Criteria.__struct_fields__)  # noqa: PYI024 - the kernel's view of Criteria
+_Limits: Any = namedtuple("_Limits", Criteria.__struct_fields__)  # type: ignore[misc]  # as the kernel sees them
 
 
 class Rule(NamedTuple):
@@ -146,12 +157,15 @@ _RING_SPAN = 15000
 """Samples (120 s) after which a remembered beat no longer counts."""
 _AF_INTERVALS = 40
 _AGREEMENT_BEATS = 8
+_T_WAVE_CELLS = 2
+"""Loud seconds that a silence may begin with: the one of the last beat, and its T wave's."""
 # Scalars of the state.
 (
     _COUNT,  # beats so far, at most _RING in the ring
     _LAST,  # position of the last beat, or where the signal began
     _BAD,  # unreadable cells since the last beat
     _WILD,  # fibrillating cells since the last beat
+    _LOUD,  # cells since the last beat in which a beat may have been missed
     _VF_YES,  # consecutive positive windows
     _VF_NO,  # consecutive negative windows
     _VF_FIRST,  # first of the consecutive positives
@@ -169,7 +183,7 @@ _AGREEMENT_BEATS = 8
     _GAP_FIRST,
     _NOISE_FIRST,
     _CELL,  # next cell to fold
-) = range(21)
+) = range(22)
 
 
 class RhythmState(NamedTuple):
@@ -189,7 +203,7 @@ class RhythmState(NamedTuple):
     @staticmethod
     def at(position: int) -> "RhythmState":
         """No history before an absolute position on the grid."""
-        scalars = np.zeros(21, np.int64)
+        scalars = np.zeros(22, np.int64)
         scalars[_LAST] = position
         scalars[[_FAST_FIRST, _OFF_FIRST, _GAP_FIRST, _NOISE_FIRST]] = -1
         scalars[_CELL] = -(-position // CELL)
@@ -205,7 +219,15 @@ class RhythmState(NamedTuple):
 
     def copy(self) -> "RhythmState":
         """A state that may be folded into without changing this one."""
-        return RhythmState(*(part.copy() for part in self))
+        return RhythmState(
+            self.scalars.copy(),
+            self.opened.copy(),
+            self.positions.copy(),
+            self.classes.copy(),
+            self.agreement.copy(),
+            self.p_wave.copy(),
+            self.sound.copy(),
+        )
 
 
 class Episodes(NamedTuple):
@@ -263,7 +285,7 @@ def open_episodes(state: RhythmState) -> list[tuple[Kind, int]]:
     return [(KINDS[k], int(onset)) for k, onset in enumerate(state.opened) if onset >= 0]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _close(opened, kind, end, rows, n):  # type: ignore[no-untyped-def]
     if opened[kind] < 0:
         return n
@@ -274,7 +296,7 @@ def _close(opened, kind, end, rows, n):  # type: ignore[no-untyped-def]
     return n + 1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ignore[no-untyped-def]
     """A technical episode: cells in a row with a property, opened once they last."""
     if is_so:
@@ -288,12 +310,13 @@ def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ig
     return n
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fold_cell(z, opened, cell, start, c, rows, n):  # type: ignore[no-untyped-def]
     grade = cell & GRADE
     wild = (cell & FIBRILLATION) != 0
     if grade == GRADE and not wild:
         z[_BAD] += 1
+    z[_LOUD] += (cell & LOUD) != 0
     if wild:
         z[_WILD] += 1
         z[_VF_NO] = 0
@@ -312,14 +335,15 @@ def _fold_cell(z, opened, cell, start, c, rows, n):  # type: ignore[no-untyped-d
     n = _stretch(z, _GAP_FIRST, _GAP, (cell & LOST) != 0, c.gap_s, start, opened, rows, n)
     is_noise = grade == GRADE and (cell & (LEAD_OFF | LOST)) == 0 and not wild
     n = _stretch(z, _NOISE_FIRST, _NOISE, is_noise, c.noise_s, start, opened, rows, n)
-    if opened[_ASYSTOLE] < 0 and z[_BAD] == 0 and z[_WILD] == 0 and start + CELL - z[_LAST] >= c.asystole_s * CELL:
+    silent = z[_BAD] == 0 and z[_WILD] == 0 and z[_LOUD] <= _T_WAVE_CELLS
+    if opened[_ASYSTOLE] < 0 and silent and start + CELL - z[_LAST] >= c.asystole_s * CELL:
         opened[_ASYSTOLE] = z[_LAST]
     elif opened[_ASYSTOLE] >= 0 and (z[_BAD] > 0 or z[_WILD] > 0):
         n = _close(opened, _ASYSTOLE, start, rows, n)
     return n
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _rate(z, ring, sound, beats):  # type: ignore[no-untyped-def]
     """Mean rate over the last ``beats`` intervals, beats/min; 0 when they are not all sound and recent."""
     count = z[_COUNT]
@@ -335,7 +359,7 @@ def _rate(z, ring, sound, beats):  # type: ignore[no-untyped-def]
     return 60.0 * CELL * beats / span
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _insert(values, count, value):  # type: ignore[no-untyped-def]
     j = count
     while j > 0 and values[j - 1] > value:
@@ -344,7 +368,7 @@ def _insert(values, count, value):  # type: ignore[no-untyped-def]
     values[j] = value
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _irregularity(z, ring, classes, p_wave, sound):  # type: ignore[no-untyped-def]
     """Irregularity and median P-wave likeness over the last beats; (0, 1) when there are too few."""
     steps = np.empty(_AF_INTERVALS, np.int64)
@@ -378,14 +402,14 @@ def _irregularity(z, ring, classes, p_wave, sound):  # type: ignore[no-untyped-d
     return steps[m // 2] / intervals[m // 2], likeness[p // 2] / 100.0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _half_back(z, ring):  # type: ignore[no-untyped-def]
     """Where the middle of the irregularity window lies: an onset or an end is placed there."""
     back = min(_AF_INTERVALS // 2, z[_COUNT] - 1, _RING - 1)
     return ring[(z[_COUNT] - 1 - back) % _RING]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _mean_rate(z, ring, sound, span_s):  # type: ignore[no-untyped-def]
     """Mean rate over the beats of the last ``span_s`` seconds (or the ring), 0 when they are not sound."""
     last = z[_COUNT] - 1
@@ -405,16 +429,17 @@ def _mean_rate(z, ring, sound, span_s):  # type: ignore[no-untyped-def]
     return 60.0 * CELL * (last - j) / (newest - first), first
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fold_beat(  # type: ignore[no-untyped-def]
     z, opened, ring, ring_classes, ring_agreement, ring_p, ring_sound, p, raw, agreement, p_wave, c, rows, n
 ):
     gap = p - z[_LAST]
     previous = z[_LAST]
     readable = z[_BAD] == 0 and z[_WILD] == 0
+    silent = z[_LOUD] <= _T_WAVE_CELLS
     is_first = z[_COUNT] == 0
     n = _close(opened, _ASYSTOLE, p, rows, n)
-    if readable and not is_first and c.pause_s * CELL <= gap < c.asystole_s * CELL:
+    if readable and silent and not is_first and c.pause_s * CELL <= gap < c.asystole_s * CELL:
         opened[_PAUSE] = previous
         n = _close(opened, _PAUSE, p, rows, n)
     sound = readable and not is_first and gap < c.pause_s * CELL
@@ -428,6 +453,7 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     z[_LAST] = p
     z[_BAD] = 0
     z[_WILD] = 0
+    z[_LOUD] = 0
     last = z[_COUNT] - 1
     # Do these beats look like beats?
     total = 0
@@ -547,7 +573,7 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     return beat, n
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fold(  # type: ignore[no-untyped-def]
     z,
     opened,

@@ -1,0 +1,66 @@
+"""One function, invoked by value or by reference; the answer comes back the way the question came.
+
+The switch is the article's: ``ecgDataFilePath`` null means by value, set means that the ECG object lies in
+the object store under that name and the enriched object is to be written there, its name returned.
+"""
+
+from collections.abc import Callable
+
+from einthoven.errors import InputInvalid
+from einthoven.functions import Ecg, PatientState, contract_of, decode, encode
+from einthoven.storage import ObjectStore
+
+__all__ = ["Call", "fetch", "invoke", "run_pipeline"]
+
+Call = Callable[[Ecg, PatientState], tuple[Ecg, PatientState]]
+
+
+def invoke(
+    call: Call, ecg: Ecg, state: PatientState, store: ObjectStore | None = None
+) -> tuple[Ecg, PatientState]:
+    """Run one function.
+
+    Raises
+    ------
+    InputInvalid : a reference without a store, or neither samples nor a reference.
+    ReferenceRefused, RecordingNotFound, StoreUnavailable : see `ObjectStore`.
+    """
+    reference = ecg.ecg_data_file_path
+    if reference is None:
+        return call(ecg, state)
+    if store is None:
+        raise InputInvalid(
+            "the input is a reference and this place has no object store.",
+            where="ecgDataFilePath",
+            remedy="Send the samples by value, or configure a store.",
+        )
+    loaded = fetch(reference, store)
+    if loaded.ecg_data_file_path is not None:
+        raise InputInvalid(
+            "the object is itself a reference.", where=reference, remedy="Refer to the ECG object."
+        )
+    result, after = call(loaded, state)
+    name = f"{_stem(reference)}.{contract_of(call).name}"
+    store.put(name, encode(result, "msgpack"))
+    return Ecg(ecg_data_file_path=name), after
+
+
+def run_pipeline(
+    calls: tuple[Call, ...], ecg: Ecg, state: PatientState, store: ObjectStore | None = None
+) -> tuple[Ecg, PatientState]:
+    """Run functions one after the other; each keeps the mode of the one before."""
+    for call in calls:
+        ecg, state = invoke(call, ecg, state, store)
+    return ecg, state
+
+
+def fetch(reference: str, store: ObjectStore) -> Ecg:
+    """The ECG object under a name, whichever of the two encodings it has."""
+    content = store.get(reference)
+    return decode(content, "json" if content[:1] == b"{" else "msgpack")
+
+
+def _stem(reference: str) -> str:
+    """A name that grows by one function at a time, not by all of them."""
+    folder, _, name = reference.rpartition("/")
+    return f"{folder}/{name.split('.')[0]}" if folder else name.split(".")[0]

@@ -1,1 +1,102 @@
-"""."""
+"""The command line. Commands are loaded when they are called, so that ``--help`` answers at once."""
+
+import importlib
+import json
+import sys
+from typing import Any, Final
+
+import click
+
+from einthoven import __version__
+from einthoven.errors import EinthovenError
+from einthoven.notice import NOTICE
+
+__all__ = ["main"]
+
+_COMMANDS: Final = {
+    "analyze": ("einthoven.cli.analyze", "Find beats, rhythm and conditions in recordings."),
+    "demo": ("einthoven.cli.demo", "Watch virtual patients stream, and alerts fire."),
+    "doctor": ("einthoven.cli.doctor", "Check that this machine can run Einthoven."),
+    "train": ("einthoven.cli.train", "Train the beat classifier from the MIT-BIH records."),
+}
+
+EXIT_CALLER: Final = 2
+"""The caller's fault: a wrong option, a file that is missing or unreadable."""
+EXIT_PEER: Final = 3
+"""Something we depend on failed; the same call may succeed later."""
+EXIT_DEFECT: Final = 70
+"""Our fault."""
+EXIT_INTERRUPTED: Final = 130
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"einthoven {__version__}\n\n{NOTICE}")
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    callback=_print_version,
+    expose_value=False,
+    is_eager=True,
+    help="Version and notice.",
+)
+def _group() -> None:
+    """ECG telemetry for the local-edge-cloud continuum. Not a medical device."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; what went wrong is said in one sentence on standard error, never as a traceback."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code: Any = _group.main(words, prog_name="einthoven", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_CALLER
+    except EinthovenError as error:
+        return report(error, as_json="--json" in words)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return int(code) if isinstance(code, int) else 0
+
+
+def report(error: EinthovenError, *, as_json: bool) -> int:
+    """Say what went wrong; returns the exit code."""
+    if as_json:
+        click.echo(json.dumps({"error": error.as_dict()}), err=True)
+    else:
+        click.echo(f"einthoven: {error}", err=True)
+    return {"caller": EXIT_CALLER, "peer": EXIT_PEER, "ours": EXIT_DEFECT}[error.fault]

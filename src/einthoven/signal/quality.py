@@ -139,9 +139,8 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
             elif top[w] > second:
                 second = top[w]
         histogram[:] = 0
-        for i in range(start, start + CELL):
-            j = max(i, 1)
-            d = abs(np.int32(units[j + 1]) - 2 * np.int32(units[j]) + np.int32(units[j - 1]))
+        for i in range(start + 1, start + CELL):
+            d = abs(np.int32(units[i + 1]) - 2 * np.int32(units[i]) + np.int32(units[i - 1]))
             histogram[min(d, 255)] += 1
         seen = 0
         rough = 0

@@ -1,0 +1,371 @@
+"""``einthoven analyze``: recordings in, one readable page each out."""
+
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+import numpy as np
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from einthoven import __version__
+from einthoven.cli import report
+from einthoven.cli.drawing import sparkline
+from einthoven.cli.machine import machine, workers_here
+from einthoven.errors import EinthovenError
+from einthoven.functions.chunks import CHUNK_S
+from einthoven.notice import SHORT_NOTICE
+from einthoven.records import Annotations, write_annotations
+from einthoven.runtime.batch import Job, Outcome, analyse_files, plan
+from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
+from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings
+from einthoven.signal.rhythm import RULES, Kind
+from einthoven.signal.variability import rr_intervals
+
+__all__ = ["annotations_of", "command", "summary"]
+
+_COLOURS: Final = {
+    "high": "bold white on red",
+    "medium": "black on yellow",
+    "low": "cyan",
+    "technical": "magenta",
+    "none": "dim",
+}
+_MARKS: Final = {"high": "***", "medium": "** ", "low": "*  ", "technical": "(t)", "none": "   "}
+_AUX: Final[dict[Kind, str]] = {
+    "ventricular_fibrillation": "(VFL",
+    "ventricular_tachycardia": "(VT",
+    "ventricular_run": "(VT",
+    "supraventricular_tachycardia": "(SVTA",
+    "supraventricular_run": "(SVTA",
+    "atrial_fibrillation": "(AFIB",
+    "bradycardia": "(SBR",
+    "extreme_bradycardia": "(SBR",
+    "bigeminy": "(B",
+    "trigeminy": "(T",
+}
+"""WFDB's names of rhythms, most urgent first; other kinds have none there."""
+_SHOWN: Final = 40
+
+
+@click.command(name="analyze")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on standard output.")
+@click.option(
+    "--annotations",
+    "annotations",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write WFDB annotation files NAME.ein into this folder.",
+)
+@click.option("--lead", help="Name or number (from 0) of the lead to analyse.  [default: the first]")
+@click.option(
+    "--chunk",
+    "chunk_min",
+    type=click.FloatRange(min=1.0),
+    default=CHUNK_S / 60,
+    show_default=True,
+    help="Minutes of ECG analysed as one piece; the result does not depend on it.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
+def command(
+    files: tuple[Path, ...],
+    as_json: bool,
+    annotations: Path | None,
+    lead: str | None,
+    chunk_min: float,
+    workers: int | None,
+) -> int:
+    """Find beats, rhythm and conditions in recordings.
+
+    FILES are WFDB records (by stem or header), CSV files of integers, one sample a row, or JSON.
+    """
+    jobs, errors = _plan(files, lead, chunk_min * 60)
+    for path, error in errors:
+        _complain(path, error, as_json=as_json)
+    _ready_kernels()
+    outcomes = _run(jobs, workers or workers_here(), quiet=as_json)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failed:
+        if outcome.error is not None:
+            _complain(outcome.job.path, outcome.error, as_json=as_json)
+    if annotations is not None:
+        annotations.mkdir(parents=True, exist_ok=True)
+        for outcome in outcomes:
+            if outcome.findings is not None:
+                write_annotations(
+                    annotations / f"{outcome.job.info.name}.ein", annotations_of(outcome.findings)
+                )
+    good = [outcome for outcome in outcomes if outcome.error is None]
+    if as_json:
+        click.echo(msgspec.json.encode([summary(outcome) for outcome in good]).decode())
+    else:
+        console = Console()
+        for outcome in good:
+            console.print(_page(outcome, console.width))
+        console.print(Text(SHORT_NOTICE, style="dim"))
+    codes = [error.fault for _, error in errors] + [o.error.fault for o in failed if o.error is not None]
+    return 0 if not codes else {"caller": 2, "peer": 3, "ours": 70}[codes[0]]
+
+
+def _complain(path: Path, error: EinthovenError, *, as_json: bool) -> None:
+    report(
+        error if error.where else type(error)(error.what, where=str(path), remedy=error.remedy),
+        as_json=as_json,
+    )
+
+
+def _plan(
+    files: tuple[Path, ...], lead: str | None, chunk_s: float
+) -> tuple[list[Job], list[tuple[Path, EinthovenError]]]:
+    jobs: list[Job] = []
+    errors: list[tuple[Path, EinthovenError]] = []
+    for path in files:
+        try:
+            jobs.append(plan(path, lead, chunk_s))
+        except EinthovenError as error:
+            errors.append((path, error))
+    return jobs, errors
+
+
+def _ready_kernels() -> None:
+    """Compile in this process before any worker would, and say so."""
+    if not kernels_are_cached():
+        click.echo("Compiling kernels once; this takes some seconds.", err=True)
+        warm_kernels()
+
+
+def _run(jobs: list[Job], workers: int, *, quiet: bool) -> list[Outcome]:
+    """All outcomes in the order of the jobs, with a progress bar on standard error."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("chunks"),
+        TimeElapsedColumn(),
+    )
+    total = sum(len(job.chunks) for job in jobs)
+    outcomes: list[Outcome] = []
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(f"Analysing {len(jobs)} recording{'s' * (len(jobs) != 1)}", total=total)
+        outcomes.extend(analyse_files(jobs, workers, lambda _: bar.advance(task)))
+    order = {id(job): number for number, job in enumerate(jobs)}
+    return sorted(outcomes, key=lambda outcome: order[id(outcome.job)])
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """The public figures of one recording; the schema is in docs/reference/analyze.md."""
+    info, findings = outcome.job.info, outcome.findings
+    result: dict[str, Any] = {
+        "recording": {
+            "name": info.name,
+            "fs": info.fs,
+            "duration_s": round(info.duration_s, 3),
+            "leads": [lead.name for lead in info.leads],
+        },
+        "lead": info.leads[outcome.job.lead].name if info.leads else None,
+        "beats": {"total": 0, "by_class": dict.fromkeys(BEAT_CLASSES, 0)},
+        "heart_rate_bpm": {"mean": None, "min": None, "max": None},
+        "episodes": [],
+        "quality": {"analysable_fraction": None, "seconds_by_grade": [0, 0, 0]},
+        "intervals": {"qrs_ms": None, "qt_ms": None, "qtc_fridericia_ms": None},
+        "hrv": None,
+        "alerts": [],
+        "elapsed_s": round(outcome.elapsed_s, 4),
+        "machine": machine(),
+        "version": __version__,
+    }
+    if findings is None:
+        return result
+    counts = np.bincount(findings.beats.classes, minlength=len(BEAT_CLASSES))
+    result["beats"] = {
+        "total": len(findings.beats),
+        "by_class": {name: int(count) for name, count in zip(BEAT_CLASSES, counts, strict=True)},
+    }
+    rate = findings.heart_rate
+    result["heart_rate_bpm"] = {"mean": _one(rate.mean), "min": _one(rate.min), "max": _one(rate.max)}
+    episodes = in_time_order(findings)
+    result["episodes"] = [_episode(episode, findings.fs) for episode in episodes]
+    share = findings.quality.analysable_fraction
+    result["quality"] = {
+        "analysable_fraction": None if share is None else round(share, 4),
+        "seconds_by_grade": [findings.quality.seconds(grade) for grade in (1, 2, 3)],
+    }
+    result["intervals"] = {
+        "qrs_ms": _one(_median([row.qrs_ms for row in findings.intervals])),
+        "qt_ms": _one(_median([row.qt_ms for row in findings.intervals])),
+        "qtc_fridericia_ms": _one(_median([row.qtc_ms for row in findings.intervals])),
+    }
+    result["hrv"] = {
+        name: None if value is None else round(value, 3)
+        for name, value in msgspec.structs.asdict(findings.variability).items()
+    }
+    result["alerts"] = [
+        {"condition": episode["kind"], "priority": episode["priority"], "onset_s": episode["onset_s"]}
+        for episode in result["episodes"]
+        if episode["priority"] != "none"
+    ]
+    result["versions"] = findings.versions
+    return result
+
+
+def in_time_order(findings: Findings) -> list[Episode]:
+    """Episodes by onset."""
+    return sorted(findings.episodes, key=lambda episode: (episode.onset, episode.kind))
+
+
+def _episode(episode: Episode, fs: float) -> dict[str, Any]:
+    return {
+        "kind": episode.kind,
+        "onset_s": round(episode.onset / fs, 3),
+        "end_s": None if episode.end is None else round(episode.end / fs, 3),
+        "priority": episode.priority,
+    }
+
+
+def _one(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def annotations_of(findings: Findings) -> Annotations:
+    """Beats, and each change of the rhythm as ``+`` with its WFDB name, in the recording's own samples.
+
+    Where episodes overlap the most urgent names the rhythm; where none is, the rhythm is ``(N``.
+    """
+    named = [
+        (list(_AUX).index(episode.kind), episode.onset, episode.end)
+        for episode in findings.episodes
+        if episode.kind in _AUX
+    ]
+    names = list(_AUX.values())
+    borders = sorted({findings.first, *(s for _, s, _ in named), *(e for _, _, e in named if e is not None)})
+    rows: list[tuple[int, int, str, str]] = []
+    last = ""
+    for border in borders:
+        running = [rank for rank, start, end in named if start <= border and (end is None or border < end)]
+        name = names[min(running)] if running else "(N"
+        if name != last:
+            rows.append((border, 0, "+", name))
+            last = name
+    rows += [
+        (int(sample), 1, BEAT_CLASSES[code], "")
+        for sample, code in zip(findings.beats.positions, findings.beats.classes, strict=True)
+    ]
+    rows.sort(key=lambda row: row[:2])
+    return Annotations(
+        samples=np.array([row[0] for row in rows], np.int64),
+        symbols=tuple(row[2] for row in rows),
+        aux=tuple(row[3] for row in rows),
+    )
+
+
+def _page(outcome: Outcome, width: int) -> Panel:
+    info, findings = outcome.job.info, outcome.findings
+    title = f"[bold]{info.name}[/]  {info.fs:g} Hz  {_duration(info.duration_s)}"
+    if findings is None:
+        return Panel(Text("An empty recording: nothing to analyse."), title=title, title_align="left")
+    lead = info.leads[outcome.job.lead].name
+    parts: list[Any] = [_figures(findings, lead), _tachogram(findings, width)]
+    episodes = in_time_order(findings)
+    if episodes:
+        parts.append(_episodes(episodes, findings.fs))
+    else:
+        parts.append(Text("No episodes.", style="green"))
+    return Panel(
+        Group(*parts), title=title, title_align="left", subtitle=f"{outcome.elapsed_s:.2f} s of work"
+    )
+
+
+def _figures(findings: Findings, lead: str) -> Table:
+    table = Table.grid(padding=(0, 3))
+    counts = np.bincount(findings.beats.classes, minlength=len(BEAT_CLASSES))
+    beats = "  ".join(f"{name} {count:,}" for name, count in zip(BEAT_CLASSES, counts, strict=True) if count)
+    rate = findings.heart_rate
+    table.add_row("Beats", f"[bold]{len(findings.beats):,}[/]   {beats}   [dim]lead {lead}[/]")
+    if rate.mean is not None:
+        table.add_row(
+            "Heart rate", f"[bold]{rate.mean:.0f}[/]/min   {_number(rate.min)} to {_number(rate.max)}"
+        )
+    qrs = _median([row.qrs_ms for row in findings.intervals])
+    qt = _median([row.qt_ms for row in findings.intervals])
+    qtc = _median([row.qtc_ms for row in findings.intervals])
+    if qrs is not None:
+        more = f"   QT {qt:.0f} ms" if qt is not None else ""
+        more += f"   QTc {qtc:.0f} ms (Fridericia)" if qtc is not None else ""
+        table.add_row("Intervals", f"QRS {qrs:.0f} ms{more}")
+    hrv = findings.variability
+    if hrv.sdnn_ms is not None and hrv.rmssd_ms is not None:
+        table.add_row(
+            "Variability",
+            f"SDNN {hrv.sdnn_ms:.0f} ms   RMSSD {hrv.rmssd_ms:.0f} ms"
+            f"   [dim]{hrv.nn_share:.0%} of RR are NN[/]",
+        )
+    else:
+        table.add_row("Variability", f"[dim]not given: {hrv.nn_share:.0%} of RR are NN, 80% are needed[/]")
+    share = findings.quality.analysable_fraction
+    if share is not None:
+        grades = "  ".join(f"grade {grade} {findings.quality.seconds(grade):,} s" for grade in (1, 2, 3))
+        table.add_row("Quality", f"[bold]{share:.1%}[/] analysable   {grades}")
+    return table
+
+
+def _tachogram(findings: Findings, width: int) -> Text:
+    quality = findings.quality
+    intervals = rr_intervals(findings.beats.grid, findings.beats.classes, quality.first_cell, quality.cells)
+    if intervals.rr_s.size == 0:
+        return Text("")
+    rates = np.where(intervals.sound, 60 / np.maximum(intervals.rr_s, 0.1), np.nan)
+    return Text(sparkline(rates, max(20, width - 24)) + "  beats/min", style="green")
+
+
+def _episodes(episodes: list[Episode], fs: float) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=True, header_style="dim")
+    for heading in ("", "Onset", "Lasts", "Episode", "Rule"):
+        table.add_column(heading)
+    urgent = [e for e in episodes if e.priority in {"high", "medium", "low", "technical"}]
+    shown = sorted((urgent or episodes)[:_SHOWN], key=lambda e: e.onset)
+    for episode in shown:
+        rule = RULES[episode.kind]
+        lasts = "goes on" if episode.end is None else _duration((episode.end - episode.onset) / fs)
+        table.add_row(
+            Text(_MARKS[episode.priority], style=_COLOURS[episode.priority]),
+            _clock(episode.onset / fs),
+            lasts,
+            Text(rule.title, style=_COLOURS[episode.priority]),
+            Text(rule.rule, style="dim"),
+        )
+    rest: dict[str, int] = {}
+    for episode in episodes:
+        if episode not in shown:
+            title = RULES[episode.kind].title.lower()
+            rest[title] = rest.get(title, 0) + 1
+    if rest:
+        more = ", ".join(f"{count} {title}" for title, count in rest.items())
+        table.add_row("", "", "", Text(f"and {more}", style="dim"), "")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.1f} h"
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(seconds, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours:02.0f}:{minutes:02.0f}:{left:04.1f}"

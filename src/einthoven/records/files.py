@@ -1,0 +1,114 @@
+"""The seam to the file system: every failure leaves here as a typed error."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from einthoven.errors import RecordingNotFound, RecordingUnreadable, ReferenceRefused
+
+__all__ = ["beside", "open_file", "read_span", "read_text", "write_whole"]
+
+MAX_TEXT_BYTES: Final = 4 * 2**20
+"""Longest header that is read."""
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, open for reading.
+
+    Raises
+    ------
+    RecordingNotFound : no such file.
+    RecordingUnreadable : a folder, a device, or no right to read it.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise RecordingUnreadable(
+                "this is not a regular file.", where=str(path), remedy="Name a recording's file."
+            )
+        return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RecordingNotFound(
+            "there is no such file.",
+            where=str(path),
+            remedy="Check the path; a WFDB record is named by its stem.",
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the name is not one of a file"
+        raise RecordingUnreadable(
+            f"the file cannot be opened ({reason}).", where=str(path), remedy="Check its name and rights."
+        ) from error
+
+
+def read_span(file: BinaryIO, start: int, size: int, where: str) -> bytes:
+    """``size`` bytes from ``start`` on; fewer at the end of the file."""
+    try:
+        file.seek(start)
+        return file.read(size)
+    except (OSError, ValueError) as error:
+        raise RecordingUnreadable(
+            "the file cannot be read.", where=where, remedy="Check the disk."
+        ) from error
+
+
+def read_text(path: Path) -> str:
+    """A small text file, whole.
+
+    Raises
+    ------
+    RecordingUnreadable : too long, or not text.
+    """
+    with open_file(path) as file:
+        content = read_span(file, 0, MAX_TEXT_BYTES + 1, str(path))
+    if len(content) > MAX_TEXT_BYTES:
+        raise RecordingUnreadable(
+            f"the header is longer than {MAX_TEXT_BYTES} bytes.",
+            where=str(path),
+            remedy="Is it a header at all?",
+        )
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordingUnreadable(
+            f"the header is not text (byte {error.start}).", where=str(path), remedy="Is it a header at all?"
+        ) from error
+
+
+def beside(header: Path, name: str) -> Path:
+    """The file called ``name`` in the folder of a header, and nowhere else.
+
+    Raises
+    ------
+    ReferenceRefused : the name has a folder, or is not a name.
+    """
+    if not name or name in {".", ".."} or any(c in name for c in "/\\\0") or len(name) > 255:
+        raise ReferenceRefused(
+            "the header refers to a file outside its own folder.",
+            where=str(header),
+            remedy="Signal files lie beside their header; edit the header if you trust it.",
+        )
+    return header.parent / name
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file aside and move it into place.
+
+    Raises
+    ------
+    RecordingUnreadable : the folder does not take it.
+    """
+    try:
+        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(aside).replace(path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RecordingUnreadable(
+            f"the file cannot be written ({error.strerror}).",
+            where=str(path),
+            remedy="Check the folder and its rights.",
+        ) from error

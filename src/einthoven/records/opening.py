@@ -1,0 +1,95 @@
+"""Which reader a path asks for."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from einthoven.records.files import open_file, read_span
+from einthoven.records.text import open_csv, read_json
+from einthoven.records.wfdb import open_wfdb
+from einthoven.signal.recording import Counts, Recording, RecordingInfo
+
+__all__ = ["OpenRecording", "open_recording"]
+
+_SIGNALS: Final = {".dat", ".mat", ".hea"}
+
+
+class OpenRecording(Protocol):
+    """A recording source that holds files until it is closed."""
+
+    @property
+    def info(self) -> RecordingInfo:
+        """See `einthoven.signal.recording.RecordingSource`."""
+        ...
+
+    def read(self, start: int, stop: int, lead: int | None = None) -> Counts:
+        """See `einthoven.signal.recording.RecordingSource`."""
+        ...
+
+    def close(self) -> None:
+        """Close the files."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _InMemory:
+    """A recording that was read whole, behind the same seam."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.info = recording.info
+        self.read = recording.read
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_recording(
+    path: str | Path, *, fs: float | None = None, gain: float | None = None, baseline: int | None = None
+) -> OpenRecording:
+    """Open a recording; use it as a context manager.
+
+    ``path`` names a WFDB record by its stem, header or signal file, a text file of integers (one sample a
+    row), or a JSON file. ``fs`` (Hz), ``gain`` (counts per mV) and ``baseline`` (counts) describe text and
+    JSON files that do not describe themselves; a WFDB header always does.
+
+    Raises
+    ------
+    RecordingNotFound : no such file.
+    RecordingUnreadable : the message says what is wrong, where, and what to do.
+    ReferenceRefused : a header that points outside its folder.
+    InputInvalid : a sampling rate or gain that cannot be.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    header = path.with_name(f"{path.stem}.hea") if suffix in _SIGNALS else path.with_name(f"{path.name}.hea")
+    if suffix == ".hea":
+        return open_wfdb(path)
+    if (suffix in _SIGNALS or not _is_file(path)) and _is_file(header):
+        return open_wfdb(header)
+    if not _is_file(path):
+        return open_wfdb(header if suffix in _SIGNALS or not suffix else path)
+    with open_file(path) as file:
+        begins = read_span(file, 0, 4096, str(path)).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if begins in {b"{", b"["} or suffix == ".json":
+        return _InMemory(read_json(path, fs, gain, baseline))
+    return open_csv(path, fs, gain, baseline)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

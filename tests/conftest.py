@@ -1,0 +1,26 @@
+"""What every test may ask for: the real recordings, and how hard to look."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "quick", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "thorough", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("EINTHOVEN_EXAMPLES", "quick"))
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("EINTHOVEN_DATA", ROOT.parent / "shared" / "data")).resolve()
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real recordings."""
+    if not (DATA / "mitdb" / "RECORDS").exists():
+        pytest.skip(f"no recordings in {DATA}; set EINTHOVEN_DATA to a folder that holds mitdb, cudb, ...")
+    return DATA

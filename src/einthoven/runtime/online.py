@@ -17,7 +17,7 @@ from einthoven.functions import Ecg, PatientState, analyse
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Lead, Segment, missing
 
-__all__ = ["Counts", "OnlinePath", "Receipt"]
+__all__ = ["OnlinePath", "Receipt", "Totals"]
 
 LONGEST_GAP_S: Final = 300.0
 """A gap up to here is filled with missing samples; beyond it the stream begins anew."""
@@ -41,7 +41,7 @@ class Receipt(msgspec.Struct, frozen=True, eq=False):
     elapsed_s: float
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Totals(msgspec.Struct, frozen=True):
     """How many segments came in and what became of them."""
 
     received: int = 0
@@ -69,10 +69,10 @@ class OnlinePath:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._streams: dict[tuple[str, str], _Stream] = {}
-        self._counts = Counts()
+        self._counts = Totals()
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> Totals:
         """Totals since the start."""
         return self._counts
 

@@ -55,8 +55,8 @@ REACH = 200
 TYPICAL_SPAN = 2500
 """Samples (20 s) whose intervals make the typical one."""
 TYPICAL_COUNT = 8
-FLOOR = 60
-"""Lowest level, units squared: a QRS of about 0.05 mV. Silence has no beats."""
+FLOOR = 600
+"""Lowest level, units squared: a QRS of 0.12 mV, so that deflections under 0.04 mV are no beats: silence."""
 PLACE = 8
 """Samples (64 ms) around the candidate in which the largest deflection is the beat's position."""
 

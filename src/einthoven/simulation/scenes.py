@@ -1,0 +1,139 @@
+"""Scripts: what happens to a virtual patient, period by period."""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from einthoven.errors import InputInvalid
+from einthoven.simulation.noise import Noise
+from einthoven.simulation.rhythms import Period
+
+__all__ = ["SCENES", "Scene", "draw_scene"]
+
+_LONG_S: Final = 86_400.0
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """A patient's script; after its last period it begins again."""
+
+    name: str
+    about: str
+    periods: tuple[Period, ...]
+    noises: tuple[Noise, ...] = ()
+    has_heart: bool = True
+    """False: the electrodes lie on nothing; only noise is recorded."""
+
+    def __post_init__(self) -> None:
+        if not self.periods:
+            raise InputInvalid("a scene needs a period.", where="scene.periods", remedy="Add at least one.")
+
+    @property
+    def duration_s(self) -> float:
+        """Length of one round."""
+        return sum(period.duration_s for period in self.periods)
+
+
+def _scenes() -> tuple[Scene, ...]:
+    sinus = Period("sinus", 12.0)
+    wander = Noise("wander", 0.06)
+    return (
+        Scene("healthy", "sinus rhythm", (Period("sinus", _LONG_S, 68, rr_sd_s=0.045),), (wander,)),
+        Scene(
+            "vt_to_vf",
+            "ventricular tachycardia that turns into fibrillation",
+            (
+                Period("sinus", 10, 84),
+                Period("ventricular_tachycardia", 8, 190),
+                Period("ventricular_fibrillation", 60),
+            ),
+            (wander,),
+        ),
+        Scene(
+            "atrial_fibrillation",
+            "atrial fibrillation throughout",
+            (Period("atrial_fibrillation", _LONG_S, 108),),
+            (wander,),
+        ),
+        Scene(
+            "paroxysm",
+            "sinus rhythm with minutes of atrial fibrillation",
+            (Period("sinus", 120, 66), Period("atrial_fibrillation", 180, 104), Period("sinus", 300, 70)),
+            (wander,),
+        ),
+        Scene(
+            "pauses",
+            "sinus arrest, more than 3 s between two beats",
+            (sinus, Period("pause", 2.65), Period("sinus", 20, 62)),
+            (wander,),
+        ),
+        Scene(
+            "asystole",
+            "sinus rhythm that stops",
+            (Period("sinus", 20, 58), Period("asystole", 15), Period("sinus", 60, 55)),
+            (wander,),
+        ),
+        Scene(
+            "noise_only",
+            "no heart: moving electrodes and muscle; must stay quiet",
+            (Period("asystole", _LONG_S),),
+            (Noise("muscle", 0.25), Noise("motion", 0.35)),
+            has_heart=False,
+        ),
+        Scene(
+            "ectopy",
+            "single and paired ventricular beats, some supraventricular",
+            (
+                Period("sinus", 240, 72, pvc_share=0.06, pac_share=0.02),
+                Period("sinus", 60, 74, pvc_share=0.05, run_beats=2),
+            ),
+            (wander,),
+        ),
+        Scene(
+            "bigeminy",
+            "every second beat ventricular",
+            (sinus, Period("bigeminy", 40), Period("sinus", 40)),
+            (wander,),
+        ),
+        Scene(
+            "svt",
+            "a narrow tachycardia",
+            (
+                Period("sinus", 20, 76),
+                Period("supraventricular_tachycardia", 60, 180),
+                Period("sinus", 120, 80),
+            ),
+            (wander,),
+        ),
+        Scene(
+            "lead_off",
+            "sinus rhythm, and a lead that falls off for a while",
+            (Period("sinus", _LONG_S, 74),),
+            (wander, Noise("lead_off", start_s=12, end_s=24)),
+        ),
+        Scene("bradycardia", "36 beats a minute", (Period("sinus", _LONG_S, 36, rr_sd_s=0.04),), (wander,)),
+    )
+
+
+SCENES: Final[dict[str, Scene]] = {scene.name: scene for scene in _scenes()}
+"""Ready-made scenes by name."""
+
+
+def draw_scene(rng: np.random.Generator, weights: dict[str, float] | None = None) -> Scene:
+    """A scene at random; by default seven of ten patients are healthy.
+
+    Raises
+    ------
+    InputInvalid : a name that is no scene, or weights that are not.
+    """
+    chosen = weights or {name: 0.7 if name == "healthy" else 0.3 / (len(SCENES) - 1) for name in SCENES}
+    unknown = set(chosen) - set(SCENES)
+    if unknown:
+        raise InputInvalid(
+            f"there is no scene {sorted(unknown)[0]!r}.", where="mix", remedy=f"One of: {', '.join(SCENES)}."
+        )
+    total = sum(chosen.values())
+    if not total > 0 or any(not weight >= 0 for weight in chosen.values()):
+        raise InputInvalid("the weights must not be negative, nor all zero.", where="mix")
+    names = list(chosen)
+    return SCENES[names[int(rng.choice(len(names), p=[chosen[name] / total for name in names]))]]

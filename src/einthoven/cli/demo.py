@@ -196,15 +196,12 @@ def _as_view(player: Player, patients: tuple[str, ...], seconds: float | None) -
 
 def _view(player: Player, rows: dict[str, _Row], log: list[tuple[float, Change]], width: int) -> Group:
     table = Table(box=None, padding=(0, 1), expand=False)
-    strip_width = max(20, min(80, width - 52))
-    for heading, justify in (
-        ("Patient", "left"),
-        ("", "left"),
-        ("bpm", "right"),
-        ("Signal", "left"),
-        ("Alert", "left"),
-    ):
-        table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
+    strip_width = max(16, min(72, width - 84))
+    table.add_column("Patient", no_wrap=True, width=20)
+    table.add_column("Signal, 6 s", no_wrap=True, width=strip_width)
+    table.add_column("bpm", justify="right", no_wrap=True, width=4)
+    table.add_column("Readable", no_wrap=True, width=9)
+    table.add_column("Alert", no_wrap=True)
     urgent: dict[str, Alert] = {}
     for active in player.book.open_alerts:
         best = urgent.get(active.patient)

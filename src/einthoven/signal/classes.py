@@ -20,7 +20,7 @@ from einthoven.signal.learning import CLASSES, Ensemble
 __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
 
 MODEL_FILE: Final = "beat-classes.msgpack"
-MODEL_SHA256: Final = "e0aaaa2996721f8bdb27b4fdd6168381aa67861586259c4a5247145a87e4be6b"
+MODEL_SHA256: Final = "e2eca4db13fb4063fea7153ee3350f33bfaea4f6bd95a2d65ab77c84da4350f3"
 
 
 class _Packed(msgspec.Struct, frozen=True):

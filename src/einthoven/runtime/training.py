@@ -1,0 +1,113 @@
+"""From annotated recordings to the beat classifier: the rows it learns from.
+
+Split and class map are de Chazal's (IEEE Trans. Biomed. Eng. 51(7), 2004): training reads DS1 alone. DS2 is
+never opened here.
+"""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from einthoven.errors import DefectError, RecordingNotFound
+from einthoven.functions import PatientState, count_hours, preprocessing, split
+from einthoven.records import open_recording, read_annotations
+from einthoven.signal.beats import locate
+from einthoven.signal.learning import CLASSES
+from einthoven.signal.morphology import MINUTE, PatientContext, describe, turn
+from einthoven.signal.resampling import FS
+
+__all__ = ["DS1", "Rows", "Variant", "class_of", "training_rows"]
+
+DS1: Final = (
+    *("101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122"),
+    *("124", "201", "203", "205", "207", "208", "209", "215", "220", "223", "230"),
+)
+"""The design half of the MIT-BIH records."""
+
+_MAP: Final = {
+    **dict.fromkeys("NLRBej", "N"),
+    **dict.fromkeys("AaJSn", "S"),
+    **dict.fromkeys("VEr", "V"),
+    "F": "F",
+    **dict.fromkeys("/fQ?", "Q"),
+}
+
+
+class Variant(NamedTuple):
+    """One reading of a record: which lead, and by how many samples the beats are displaced at random."""
+
+    lead: int
+    jitter: int
+
+
+VARIANTS: Final = (Variant(0, 0), Variant(1, 0), Variant(0, 2), Variant(1, 2))
+"""Both leads, and both again with displaced beats: lead placement costs more than a missing lead."""
+
+
+class Rows(NamedTuple):
+    """Features (n, f) and labels (n,), indices into `CLASSES`."""
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def class_of(symbol: str) -> str | None:
+    """AAMI class of a MIT annotation symbol, de Chazal's map; None for what is no beat."""
+    return _MAP.get(symbol)
+
+
+def training_rows(folder: Path, name: str, variant: Variant) -> Rows:
+    """Features and labels of one record at its annotated beats, class Q left out.
+
+    Raises
+    ------
+    RecordingNotFound, RecordingUnreadable : see `einthoven.records`.
+    """
+    path = folder / name
+    with open_recording(path) as source:
+        if variant.lead >= len(source.info.leads):
+            raise RecordingNotFound(
+                f"the record has no lead {variant.lead}.",
+                where=str(path),
+                remedy="Training reads both leads.",
+            )
+        (everything,) = count_hours(source.info, 1e9)
+        prepared, _ = preprocessing(split(source, everything, variant.lead), PatientState())
+        fs = source.info.fs
+    cleaned = prepared.cleaned
+    if cleaned is None:
+        raise DefectError("preprocessing left no clean signal.")
+    marks = read_annotations(folder / f"{name}.atr")
+    pairs = [
+        (sample, CLASSES.find(kind))
+        for sample, symbol in zip(marks.samples.tolist(), marks.symbols, strict=True)
+        if (kind := class_of(symbol)) is not None
+    ]
+    positions = np.rint(np.array([sample for sample, _ in pairs]) * (FS / fs)).astype(np.int64)
+    labels = np.array([label for _, label in pairs], np.int64)
+    if variant.jitter:
+        rng = np.random.default_rng((variant.lead, variant.jitter))
+        positions = positions + rng.integers(-variant.jitter, variant.jitter + 1, positions.size)
+    positions = np.clip(np.sort(positions), 0, cleaned.samples.size - 1)
+    beats = np.maximum.accumulate(locate(cleaned.samples, cleaned.first, positions))
+    features = _features(cleaned.samples, beats)
+    known = labels >= 0
+    return Rows(features[known], labels[known])
+
+
+def _features(cleaned: NDArray[np.int16], beats: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Features of given beats, minute by minute, as the stream would have them."""
+    context = PatientContext.empty()
+    parts = []
+    known = 0
+    minute = 0
+    while known < beats.size:
+        count = int(np.searchsorted(beats, (minute + 1) * MINUTE)) - known
+        features, _, context = describe(cleaned, 0, beats, known, count, context)
+        parts.append(features)
+        known += count
+        minute += 1
+        _, context = turn(context)
+    return np.concatenate(parts)

@@ -104,7 +104,9 @@ def read_annotations(path: Path) -> Annotations:
             i += length
             if rows:
                 rows[-1][2] = text
-        elif code in SYMBOLS or code == 0 or code < _SKIP:
+        elif code == 0:
+            at += value  # time without an annotation
+        elif code < _SKIP:
             at += value
             rows.append([at, SYMBOLS.get(code, f"[{code}]"), "", 0, channel, num])
         else:

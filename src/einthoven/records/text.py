@@ -129,12 +129,21 @@ class CsvRecording:
         rows = 0
         at = begin
         ends_whole = True
+        last_end = begin - 1
         while True:
             block = read_span(self._file, at, _BLOCK, str(self._path))
             if not block:
                 break
             octets = np.frombuffer(block, np.uint8)
             ends = np.flatnonzero(octets == ord("\n"))
+            edges = np.concatenate(([last_end], ends + at, [at + len(block) - 1]))
+            if np.diff(edges).max() > _LONGEST_ROW:
+                raise RecordingUnreadable(
+                    f"a row has more than {_LONGEST_ROW} bytes.",
+                    where=str(self._path),
+                    remedy="One sample a row, one lead a column.",
+                )
+            last_end = int(edges[-2])
             due = np.arange(_STRIDE - rows % _STRIDE - 1, ends.size, _STRIDE)
             offsets += [at + int(end) + 1 for end in ends[due]]
             rows += ends.size

@@ -42,17 +42,16 @@ class SignalFiles:
         try:
             for group in self._groups:
                 self._files[group.path] = open_file(group.path)
-            samples = self._length(header)
+            self.info = RecordingInfo(
+                name=header.name,
+                fs=header.fs,
+                leads=tuple(Lead(line.name, line.gain, line.baseline) for line in header.signals),
+                samples=self._length(header),
+                start_ns=header.start_ns,
+            )
         except BaseException:
             self.close()
             raise
-        self.info = RecordingInfo(
-            name=header.name,
-            fs=header.fs,
-            leads=tuple(Lead(line.name, line.gain, line.baseline) for line in header.signals),
-            samples=samples,
-            start_ns=header.start_ns,
-        )
 
     def read(self, start: int, stop: int, lead: int | None = None) -> Counts:
         """See `einthoven.signal.recording.RecordingSource`."""

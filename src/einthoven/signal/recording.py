@@ -24,6 +24,7 @@ __all__ = [
     "RecordingSource",
     "Segment",
     "missing",
+    "recording_from_mv",
 ]
 
 MIN_FS = 50.0
@@ -35,6 +36,7 @@ SEGMENT_MAX_S = 60.0
 MAX_GAIN = 1e7
 """Counts per mV; beyond it a 32-bit count is under a nanovolt and the header is wrong."""
 MIN_GAIN = 1e-3
+_COUNTS_PER_MV = 10_000.0
 
 Counts = NDArray[np.int16] | NDArray[np.int32]
 """ADC counts, shape (leads, samples)."""
@@ -135,6 +137,32 @@ class Recording(msgspec.Struct, frozen=True, eq=False):
         """A view of samples ``start`` to ``stop``; see `RecordingSource`."""
         rows = slice(None) if lead is None else slice(lead, lead + 1)
         return self.counts[rows, max(0, start) : max(0, stop)]
+
+
+def recording_from_mv(
+    name: str, ecg_mv: NDArray[np.floating], fs: float, leads: tuple[str, ...] = ("ECG",)
+) -> Recording:
+    """A recording from floating-point samples, shape (samples,) or (leads, samples), mV.
+
+    Kept at 0.1 µV. NaN is a missing sample; what lies beyond 100 mV, infinities too, is clipped there, where
+    the quality grade calls it saturated.
+
+    Raises
+    ------
+    InputInvalid : another shape, or a sampling rate out of range.
+    """
+    rows = np.atleast_2d(np.asarray(ecg_mv, np.float64))
+    if rows.ndim != 2 or rows.shape[0] != len(leads):
+        raise InputInvalid(
+            f"the samples have shape {np.shape(ecg_mv)}; {len(leads)} leads were named.",
+            where=name,
+            remedy="Give an array of shape (leads, samples) and a name for each lead.",
+        )
+    lost = np.isnan(rows)
+    counts = np.rint(np.clip(np.where(lost, 0.0, rows), -100.0, 100.0) * _COUNTS_PER_MV).astype(np.int32)
+    counts[lost] = missing(np.dtype(np.int32))
+    described = tuple(Lead(lead, _COUNTS_PER_MV, 0) for lead in leads)
+    return Recording(RecordingInfo(name, fs, described, counts.shape[1]), counts)
 
 
 class Segment(msgspec.Struct, frozen=True, eq=False):

@@ -1,0 +1,70 @@
+"""WFDB out: exact in ADC counts, and readable by the oracle."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+from hypothesis import given
+from hypothesis import strategies as st
+
+from einthoven.errors import InputInvalid, RecordingUnreadable
+from einthoven.records import open_recording, write_recording
+from einthoven.signal.recording import Lead, Recording, RecordingInfo, missing
+
+LOST = missing(np.dtype(np.int16))
+
+
+def a_recording(counts: np.ndarray, fs: float = 125.0) -> Recording:
+    leads = tuple(Lead(f"L{n}", 200.0 + n, 10 * n) for n in range(counts.shape[0]))
+    return Recording(RecordingInfo("r", fs, leads, counts.shape[1]), counts.astype(np.int16))
+
+
+@given(
+    leads=st.integers(1, 3),
+    samples=st.integers(1, 200),
+    wfdb_format=st.sampled_from([16, 212]),
+    seed=st.integers(0, 999),
+    lost=st.booleans(),
+)
+def test_what_is_written_reads_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory,
+    leads: int,
+    samples: int,
+    wfdb_format: int,
+    seed: int,
+    lost: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("w")
+    counts = np.random.default_rng(seed).integers(-2047, 2048, (leads, samples)).astype(np.int16)
+    if lost:
+        counts[:, ::7] = LOST
+    write_recording(folder / "r", a_recording(counts, 128.5), wfdb_format=wfdb_format)
+    with open_recording(folder / "r") as source:
+        np.testing.assert_array_equal(source.read(0, samples), counts)
+        assert source.info.fs == 128.5
+        assert [lead.gain for lead in source.info.leads] == [200.0 + n for n in range(leads)]
+
+
+def test_the_oracle_agrees_and_its_checksum_too(tmp_path: Path, data) -> None:
+    with open_recording(data / "mitdb" / "207") as source:
+        write_recording(tmp_path / "copy", source, wfdb_format=212)
+        ours = wfdb.rdrecord(str(tmp_path / "copy"), physical=False)
+    theirs = wfdb.rdrecord(str(data / "mitdb" / "207"), physical=False)
+    np.testing.assert_array_equal(ours.d_signal, theirs.d_signal)
+    assert ours.checksum == theirs.checksum
+    assert ours.init_value == theirs.init_value
+    assert ours.sig_name == theirs.sig_name
+
+
+def test_counts_that_do_not_fit_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match="do not fit in format 212"):
+        write_recording(tmp_path / "r", a_recording(np.full((1, 10), 3000)), wfdb_format=212)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_name_or_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match="letters"):
+        write_recording(tmp_path / "a b", a_recording(np.zeros((1, 10))))
+    with pytest.raises(RecordingUnreadable, match="cannot be written"):
+        write_recording(tmp_path / "no" / "r", a_recording(np.zeros((1, 10))))

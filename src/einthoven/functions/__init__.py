@@ -6,7 +6,7 @@ Plain callables behind one contract. Nothing here does I/O.
 from typing import Final
 
 from einthoven.functions.bdc import bdc
-from einthoven.functions.chunks import Chunk, count_hours, join, own_part, split
+from einthoven.functions.chunks import Chunk, count_hours, in_sequence, join, own_part, split
 from einthoven.functions.codec import decode, decode_state, encode, encode_state
 from einthoven.functions.contract import Contract, contract_of, function
 from einthoven.functions.ecg import Ecg, PatientState
@@ -30,6 +30,7 @@ __all__ = [
     "encode_state",
     "finalization",
     "function",
+    "in_sequence",
     "join",
     "own_part",
     "postprocessing",

@@ -34,6 +34,7 @@ __all__ = [
     "MEMORY_S",
     "Chunk",
     "count_hours",
+    "in_sequence",
     "join",
     "own_part",
     "split",
@@ -146,6 +147,31 @@ def own_part(findings: Findings, chunk: Chunk) -> Findings:
         quality=Quality(quality.first_cell + a, quality.cells[a:b].copy()),
         intervals=intervals,
         conditions=(),
+    )
+
+
+def in_sequence(parts: list[Findings]) -> Findings:
+    """The findings of consecutive segments of one stream as those of one longer segment.
+
+    Unlike `join` it keeps what each segment said of the rhythm: the stream's state went through all of them.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    beats = Beats.concatenate([part.beats for part in parts])
+    quality = Quality(parts[0].quality.first_cell, np.concatenate([part.quality.cells for part in parts]))
+    ended = [episode for part in parts for episode in part.episodes if episode.end is not None]
+    going_on = [episode for episode in parts[-1].episodes if episode.end is None]
+    intervals = rr_intervals(beats.grid, beats.classes, quality.first_cell, quality.cells)
+    return msgspec.structs.replace(
+        parts[-1],
+        first=parts[0].first,
+        beats=beats,
+        episodes=(*ended, *going_on),
+        quality=quality,
+        intervals=tuple(row for part in parts for row in part.intervals),
+        heart_rate=heart_rate(intervals),
+        variability=variability(intervals),
+        conditions=conditions_of((*ended, *going_on)),
     )
 
 

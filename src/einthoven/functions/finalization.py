@@ -31,6 +31,8 @@ def finalization(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     classes = np.concatenate((before.classes, beats.classes))
     intervals = rr_intervals(grid, classes, quality.first_cell, quality.cells)
     until = source_position(ecg.beats.until, ratio_of(ecg.fs))
+    if ecg.is_last and ecg.samples is not None:
+        until = ecg.first + ecg.samples.size
     findings = Findings(
         fs=ecg.fs,
         first=before.first,

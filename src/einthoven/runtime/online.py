@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from einthoven.clock import Clock
 from einthoven.errors import DefectError, InputInvalid
-from einthoven.functions import Ecg, PatientState, analyse
+from einthoven.functions import Ecg, PatientState, analyse, in_sequence
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Lead, Segment, missing
 
@@ -101,14 +101,16 @@ class OnlinePath:
             if segment.sequence < stream.next_sequence:
                 self._count(late=1)
                 return Receipt("late", segment.sequence, None, stream.start_ns, 0.0)
-            stream = self._continued(stream, segment)
+            if not self._continues(stream, segment):
+                stream = None
         if stream is None:
             stream = _Stream(
                 info.fs, info.leads[0], segment.start_ns, segment.sequence, 0, PatientState(), OrderedDict()
             )
-        findings = self._analyse(stream, segment.recording.counts[0], is_last=is_last)
+        parts = self._fill_gap(stream, segment)
+        parts.append(self._analyse(stream, segment.recording.counts[0], is_last=is_last))
         receipt = Receipt(
-            "analysed", segment.sequence, findings, stream.start_ns, self._clock.now_s() - began_s
+            "analysed", segment.sequence, in_sequence(parts), stream.start_ns, self._clock.now_s() - began_s
         )
         stream.next_sequence = segment.sequence + 1
         stream.receipts[segment.sequence] = receipt
@@ -118,8 +120,8 @@ class OnlinePath:
         self._count(analysed=1)
         return receipt
 
-    def _continued(self, stream: _Stream, segment: Segment) -> _Stream | None:
-        """The stream ready for the segment, its gap filled; None when it must begin anew."""
+    def _continues(self, stream: _Stream, segment: Segment) -> bool:
+        """Whether the segment belongs to the stream; not after a silence that is too long to fill."""
         info = segment.recording.info
         if info.fs != stream.fs or info.leads[0] != stream.lead:
             raise InputInvalid(
@@ -128,17 +130,24 @@ class OnlinePath:
                 remedy="Use another device name for the new set-up.",
             )
         if segment.sequence == stream.next_sequence:
-            return stream
-        due_ns = stream.start_ns + round(stream.next_position * 1e9 / stream.fs)
-        gap = round((segment.start_ns - due_ns) * stream.fs / 1e9)
+            return True
         self._count(gaps=1)
-        if not 0 <= gap <= LONGEST_GAP_S * stream.fs:
-            return None
-        while gap > 0:
-            piece = min(gap, int(_PIECE_S * stream.fs))
-            self._analyse(stream, np.full(piece, missing(np.dtype(np.int32)), np.int32), is_last=False)
-            gap -= piece
-        return stream
+        return 0 <= _gap(stream, segment) <= LONGEST_GAP_S * stream.fs
+
+    def _fill_gap(self, stream: _Stream, segment: Segment) -> list[Findings]:
+        """Missing samples for the segments that were lost; what is found meanwhile belongs to the answer."""
+        if segment.sequence == stream.next_sequence:
+            return []
+        gap = _gap(stream, segment)
+        piece = int(_PIECE_S * stream.fs)
+        return [
+            self._analyse(
+                stream,
+                np.full(min(piece, gap - start), missing(np.dtype(np.int32)), np.int32),
+                is_last=False,
+            )
+            for start in range(0, gap, piece)
+        ]
 
     def _analyse(self, stream: _Stream, counts: _OneLead, *, is_last: bool) -> Findings:
         samples = counts.astype(np.int32)
@@ -163,3 +172,9 @@ class OnlinePath:
         self._counts = msgspec.structs.replace(
             self._counts, **{name: getattr(self._counts, name) + value for name, value in more.items()}
         )
+
+
+def _gap(stream: _Stream, segment: Segment) -> int:
+    """Samples between the end of the stream and the segment."""
+    due_ns = stream.start_ns + round(stream.next_position * 1e9 / stream.fs)
+    return round((segment.start_ns - due_ns) * stream.fs / 1e9)

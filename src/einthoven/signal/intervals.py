@@ -17,6 +17,10 @@ from einthoven.signal.resampling import FS
 __all__ = ["measure"]
 
 LEAST_BEATS: Final = 10
+LEAST_SHARE: Final = 0.7
+"""QT is not measured when fewer of the minute's beats are calm: the mean would mix shapes."""
+LONGEST_QT_SHARE: Final = 0.75
+"""A T wave that ends later than this share of RR is not told from the next P wave."""
 _MS: Final = 1000 / FS
 _LEAST_T_UNITS: Final = 8.0
 """A T wave of less than 40 µV has no end that could be told."""
@@ -36,7 +40,7 @@ def measure(minute: int, beat: MinuteBeat) -> MinuteIntervals:
     offset = BEFORE - 12 + _contiguous_end(steep, 12)
     qrs_ms = float((offset - onset + 1) * _MS)
     end = _t_end(shape, offset, onset)
-    if end is None:
+    if end is None or beat.share < LEAST_SHARE or (end - onset) * _MS > LONGEST_QT_SHARE * beat.rr_ms:
         return MinuteIntervals(minute, beat.calm, beat.rr_ms, qrs_ms, None, None)
     qt_ms = float((end - onset) * _MS)
     sound = 500.0 <= beat.rr_ms <= 1500.0

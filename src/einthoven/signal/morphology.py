@@ -122,6 +122,8 @@ class MinuteBeat(NamedTuple):
 
     calm: int
     """How many beats it is the mean of."""
+    share: float
+    """Share of the minute's beats that these are."""
     rr_ms: float
     """Mean RR of the minute's beats, ms."""
     shape: NDArray[np.float32]
@@ -172,7 +174,7 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     counts = np.zeros_like(context.counts)
     counts[:-1] = context.counts[1:]
     return (
-        MinuteBeat(calm, rr_ms, shape.astype(np.float32)),
+        MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape.astype(np.float32)),
         PatientContext(frozen, np.zeros_like(context.sums), counts, context.previous),
     )
 

@@ -26,9 +26,7 @@ class BeatScore(NamedTuple):
         return self.found / (self.found + self.extra)
 
 
-def pair_beats(
-    reference: NDArray[np.int64], test: NDArray[np.int64], window: int
-) -> list[tuple[int, int]]:
+def pair_beats(reference: NDArray[np.int64], test: NDArray[np.int64], window: int) -> list[tuple[int, int]]:
     """Pairs of indices, one to one, in time order, as WFDB's ``bxb`` makes them.
 
     The earlier unpaired beat is taken; it is paired with the other list's current beat if they lie within

@@ -1,0 +1,100 @@
+"""QRS and QT of a mean beat, rates and variability: measured on shapes and intervals that are known."""
+
+import numpy as np
+import pytest
+
+from einthoven.signal.intervals import measure
+from einthoven.signal.morphology import AFTER, BEFORE, MinuteBeat
+from einthoven.signal.variability import heart_rate, rr_intervals, variability
+
+X_S = np.arange(-BEFORE, AFTER + 1) / 125
+
+
+def a_beat(
+    *,
+    sigma_s: float = 0.012,
+    t_at_s: float = 0.28,
+    rr_ms: float = 900.0,
+    calm: int = 60,
+    share: float = 1.0,
+) -> MinuteBeat:
+    shape = 200 * np.exp(-0.5 * (X_S / sigma_s) ** 2) + 50 * np.exp(-0.5 * ((X_S - t_at_s) / 0.045) ** 2)
+    return MinuteBeat(calm, share, rr_ms, shape.astype(np.float32))
+
+
+def test_a_wider_qrs_measures_wider() -> None:
+    narrow, wide = measure(0, a_beat()), measure(0, a_beat(sigma_s=0.03))
+    assert narrow.qrs_ms is not None
+    assert wide.qrs_ms is not None
+    assert 56 <= narrow.qrs_ms <= 96
+    assert wide.qrs_ms > narrow.qrs_ms + 40
+
+
+@pytest.mark.parametrize("t_at_s", [0.24, 0.28, 0.32])
+def test_qt_follows_the_t_wave(t_at_s: float) -> None:
+    """The tangent meets the line two standard deviations after the peak of a Gaussian."""
+    row = measure(0, a_beat(t_at_s=t_at_s))
+    assert row.qrs_ms is not None
+    assert row.qt_ms == pytest.approx(1000 * (t_at_s + 2 * 0.045) + row.qrs_ms / 2, abs=16)
+
+
+def test_qtc_is_fridericias_and_none_at_unusual_rates() -> None:
+    row = measure(0, a_beat(rr_ms=1000.0))
+    assert row.qtc_ms == pytest.approx(row.qt_ms)
+    row = measure(0, a_beat(rr_ms=729.0))
+    assert row.qt_ms is not None
+    assert row.qtc_ms == pytest.approx(row.qt_ms / 0.9)
+    assert measure(0, a_beat(rr_ms=1600.0)).qtc_ms is None
+
+
+def test_too_few_beats_a_flat_t_or_a_t_past_the_next_beat_measure_nothing() -> None:
+    assert measure(0, a_beat(calm=5)).qrs_ms is None
+    flat = MinuteBeat(60, 1.0, 900.0, (200 * np.exp(-0.5 * (X_S / 0.012) ** 2)).astype(np.float32))
+    assert measure(0, flat).qrs_ms is not None
+    assert measure(0, flat).qt_ms is None
+    assert measure(0, a_beat(rr_ms=450.0)).qt_ms is None
+    assert measure(0, a_beat(share=0.5)).qt_ms is None
+
+
+def grid_of(rr_s: list[float]) -> np.ndarray:
+    return np.rint(np.cumsum([1.0, *rr_s]) * 125).astype(np.int64)
+
+
+def test_rates_and_variability_of_a_regular_rhythm() -> None:
+    grid = grid_of([0.8] * 99)
+    intervals = rr_intervals(grid, np.zeros(100, np.uint8), 0, np.ones(90, np.uint8))
+    rate = heart_rate(intervals)
+    assert rate.mean == pytest.approx(75)
+    assert rate.min == pytest.approx(75)
+    assert rate.max == pytest.approx(75)
+    hrv = variability(intervals)
+    assert hrv.nn_share == 1
+    assert hrv.sdnn_ms == pytest.approx(0, abs=1e-6)
+    assert hrv.pnn50_percent == 0
+
+
+def test_alternating_intervals_have_the_rmssd_of_their_step() -> None:
+    intervals = rr_intervals(grid_of([0.8, 0.88] * 50), np.zeros(101, np.uint8), 0, np.ones(90, np.uint8))
+    hrv = variability(intervals)
+    assert hrv.rmssd_ms == pytest.approx(80)
+    assert hrv.pnn50_percent == 100
+    assert hrv.sdnn_ms == pytest.approx(40, abs=0.5)
+
+
+def test_ectopic_neighbours_gaps_and_noise_are_left_out_and_said() -> None:
+    classes = np.zeros(100, np.uint8)
+    classes[50] = 2
+    cells = np.ones(90, np.uint8)
+    cells[20] = 3
+    intervals = rr_intervals(grid_of([0.8] * 99), classes, 0, cells)
+    assert not intervals.nn[48:52].any()
+    assert 0.9 < variability(intervals).nn_share < 0.95
+    assert not intervals.sound[(intervals.end_s > 20) & (intervals.end_s - 0.8 < 21)].any()
+    classes[::3] = 2
+    assert variability(rr_intervals(grid_of([0.8] * 99), classes, 0, cells)).sdnn_ms is None
+
+
+def test_no_beats_have_no_rate() -> None:
+    nothing = rr_intervals(np.array([5]), np.zeros(1, np.uint8), 0, np.ones(3, np.uint8))
+    assert heart_rate(nothing).mean is None
+    assert variability(nothing).mean_nn_ms is None

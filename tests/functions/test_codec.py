@@ -1,6 +1,7 @@
 """The ECG object and the state as bytes: exact both ways, and nothing hostile gets through."""
 
 import json
+import zlib
 
 import msgspec
 import numpy as np
@@ -9,8 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einthoven.errors import EinthovenError, InputInvalid, StateUnreadable
-from einthoven.functions import Ecg, PatientState, analyse, decode, decode_state, encode, encode_state
+from einthoven.functions import (
+    Ecg,
+    PatientState,
+    analyse,
+    count_hours,
+    decode,
+    decode_state,
+    encode,
+    encode_state,
+    split,
+)
 from einthoven.functions.codec import MAX_BYTES, _from_varints, _varints
+from einthoven.records import open_recording
 from einthoven.testing.builders import a_recording
 
 
@@ -38,9 +50,6 @@ def test_a_state_survives_and_stays_small(seed: int) -> None:
 
 def test_a_state_of_ordinary_ecg_has_at_most_two_kilobytes(data) -> None:
     """DESIGN: at most 2 kB. Noise that fills every bit may need a little more."""
-    from einthoven.functions import count_hours, split
-    from einthoven.records import open_recording
-
     sizes = []
     for record in ("100", "203", "208", "222"):
         with open_recording(data / "mitdb" / record) as source:
@@ -85,8 +94,6 @@ def test_a_state_of_another_version_is_refused() -> None:
 
 
 def test_a_deflated_bomb_is_bounded() -> None:
-    import zlib
-
     with pytest.raises(StateUnreadable):
         decode_state(zlib.compress(b"\x00" * 50_000_000))
 

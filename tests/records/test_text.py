@@ -142,7 +142,7 @@ def test_json_reads_back(
 )
 def test_json_that_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "r.json").write_bytes(content)
-    with pytest.raises(RecordingUnreadable, match="not a JSON recording|not text|neither") as caught:
+    with pytest.raises(RecordingUnreadable, match=r"not a JSON recording|not text|neither") as caught:
         open_recording(tmp_path / "r.json")
     assert caught.value.remedy
 

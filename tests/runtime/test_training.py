@@ -7,7 +7,30 @@ from einthoven.errors import RecordingNotFound
 from einthoven.runtime.training import DS1, VARIANTS, Variant, class_of, training_rows
 from einthoven.signal.learning import CLASSES
 
-DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split()
+DS2 = [
+    "100",
+    "103",
+    "105",
+    "111",
+    "113",
+    "117",
+    "121",
+    "123",
+    "200",
+    "202",
+    "210",
+    "212",
+    "213",
+    "214",
+    "219",
+    "221",
+    "222",
+    "228",
+    "231",
+    "232",
+    "233",
+    "234",
+]
 PACED = ["102", "104", "107", "217"]
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from einthoven.functions import Ecg, PatientState, preprocessing
+from einthoven.records import open_recording
+from einthoven.runtime.batch import analyse_source
 from einthoven.signal.quality import FIBRILLATION, GRADE, LEAD_OFF, LOST, LOUD, NOISE, SATURATED
 from einthoven.simulation import SCENES, Noise, Period, Scene, VirtualPatient
 
@@ -61,9 +63,6 @@ def test_fibrillation_is_seen_and_sinus_rhythm_is_not_taken_for_it() -> None:
 
 
 def test_real_noise_is_never_taken_for_fibrillation(data) -> None:
-    from einthoven.records import open_recording
-    from einthoven.runtime.batch import analyse_source
-
     for name in ("bw", "ma"):
         with open_recording(data / "nstdb" / name) as source:
             for lead in (0, 1):

@@ -1,5 +1,6 @@
 """Virtual patients: true to their script, the same from the same seed, however they are read."""
 
+import itertools
 import time
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_where_a_reading_is_cut_changes_nothing(name: str, seed: int, fs: float,
     patient = VirtualPatient(seed, SCENES[name], fs=fs)
     borders = sorted({0, 12_000, *cuts})
     whole = VirtualPatient(seed, SCENES[name], fs=fs).read(0, 12_000)
-    pieces = [patient.read(a, b) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    pieces = [patient.read(a, b) for a, b in itertools.pairwise(borders)]
     np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
 
 
@@ -206,7 +207,7 @@ def test_seven_of_ten_drawn_patients_are_healthy() -> None:
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_the_analysis_hears_what_the_script_says(name: str, wanted: set[str], seed: int) -> None:
-    """Generated truth against found episodes: what is there is found, and the healthy and the noisy stay quiet."""
+    """Truth against findings: what is there is found, and the healthy and the noisy stay quiet."""
     findings = analyse_source(VirtualPatient(seed, SCENES[name], duration_s=100.0))
     kinds = {e.kind for e in findings.episodes if e.priority not in {"none", "technical"}}
     assert wanted <= kinds

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import click
 
-from einthoven import __version__
 from einthoven.errors import EinthovenError
 from einthoven.notice import NOTICE
+from einthoven.version import __version__
 
 __all__ = ["main"]
 

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from einthoven import __version__
 from einthoven.cli import report
 from einthoven.cli.drawing import sparkline
 from einthoven.cli.machine import machine, workers_here
@@ -26,6 +25,7 @@ from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings
 from einthoven.signal.rhythm import RULES, Kind
 from einthoven.signal.variability import rr_intervals
+from einthoven.version import __version__
 
 __all__ = ["annotations_of", "command", "summary"]
 
@@ -54,7 +54,7 @@ _SHOWN: Final = 40
 
 
 @click.command(name="analyze")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on standard output.")
 @click.option(
     "--annotations",
@@ -73,7 +73,7 @@ _SHOWN: Final = 40
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
 def command(
-    files: tuple[Path, ...],
+    files: tuple[str, ...],
     as_json: bool,
     annotations: Path | None,
     lead: str | None,
@@ -84,7 +84,7 @@ def command(
 
     FILES are WFDB records (by stem or header), CSV files of integers, one sample a row, or JSON.
     """
-    jobs, errors = _plan(files, lead, chunk_min * 60)
+    jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60)
     for path, error in errors:
         _complain(path, error, as_json=as_json)
     _ready_kernels()
@@ -175,6 +175,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "quality": {"analysable_fraction": None, "seconds_by_grade": [0, 0, 0]},
         "intervals": {"qrs_ms": None, "qt_ms": None, "qtc_fridericia_ms": None},
         "hrv": None,
+        "versions": {},
         "alerts": [],
         "elapsed_s": round(outcome.elapsed_s, 4),
         "machine": machine(),
@@ -278,7 +279,7 @@ def _page(outcome: Outcome, width: int) -> Panel:
     parts: list[Any] = [_figures(findings, lead), _tachogram(findings, width)]
     episodes = in_time_order(findings)
     if episodes:
-        parts.append(_episodes(episodes, findings.fs))
+        parts.append(_episodes(episodes, findings.fs, with_rules=width >= 110))
     else:
         parts.append(Text("No episodes.", style="green"))
     return Panel(
@@ -328,10 +329,10 @@ def _tachogram(findings: Findings, width: int) -> Text:
     return Text(sparkline(rates, max(20, width - 24)) + "  beats/min", style="green")
 
 
-def _episodes(episodes: list[Episode], fs: float) -> Table:
+def _episodes(episodes: list[Episode], fs: float, *, with_rules: bool) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=True, header_style="dim")
-    for heading in ("", "Onset", "Lasts", "Episode", "Rule"):
-        table.add_column(heading)
+    for heading in ("", "Onset", "Lasts", "Episode", *(("Rule",) if with_rules else ())):
+        table.add_column(heading, no_wrap=heading != "Episode")
     urgent = [e for e in episodes if e.priority in {"high", "medium", "low", "technical"}]
     shown = sorted((urgent or episodes)[:_SHOWN], key=lambda e: e.onset)
     for episode in shown:
@@ -342,7 +343,7 @@ def _episodes(episodes: list[Episode], fs: float) -> Table:
             _clock(episode.onset / fs),
             lasts,
             Text(rule.title, style=_COLOURS[episode.priority]),
-            Text(rule.rule, style="dim"),
+            *((Text(rule.rule, style="dim"),) if with_rules else ()),
         )
     rest: dict[str, int] = {}
     for episode in episodes:
@@ -351,7 +352,7 @@ def _episodes(episodes: list[Episode], fs: float) -> Table:
             rest[title] = rest.get(title, 0) + 1
     if rest:
         more = ", ".join(f"{count} {title}" for title, count in rest.items())
-        table.add_row("", "", "", Text(f"and {more}", style="dim"), "")
+        table.add_row("", "", "", Text(f"and {more}", style="dim"))
     return table
 
 

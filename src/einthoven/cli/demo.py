@@ -14,7 +14,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from einthoven import __version__
 from einthoven.alerts import Alert, Change
 from einthoven.cli.drawing import braille
 from einthoven.cli.machine import machine
@@ -26,6 +25,7 @@ from einthoven.runtime.streaming import Analysed, Player, StreamSummary
 from einthoven.signal.recording import RecordingSource
 from einthoven.signal.rhythm import RULES
 from einthoven.simulation import SCENES, VirtualPatient
+from einthoven.version import __version__
 
 __all__ = ["command", "event"]
 
@@ -48,7 +48,6 @@ _ALERTS_SHOWN: Final = 8
 @click.option(
     "--replay",
     "replay",
-    type=click.Path(path_type=Path),
     multiple=True,
     help="Stream this recording instead of virtual patients; may be given more than once.",
 )
@@ -66,21 +65,21 @@ _ALERTS_SHOWN: Final = 8
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1905, show_default=True, help="Of the virtual patients."
 )
-@click.argument("more", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("more", nargs=-1)
 def command(
     seconds: float | None,
     as_json: bool,
-    replay: tuple[Path, ...],
+    replay: tuple[str, ...],
     segment_s: float,
     speed: float,
     seed: int,
-    more: tuple[Path, ...],
+    more: tuple[str, ...],
 ) -> int:
     """Watch virtual patients stream, and alerts fire.
 
     MORE are further recordings to replay: ``--replay FILE FILE …``.
     """
-    files = (*replay, *more)
+    files = tuple(map(Path, (*replay, *more)))
     if not kernels_are_cached():
         click.echo("Compiling kernels once; this takes some seconds.", err=True)
     warm_kernels()

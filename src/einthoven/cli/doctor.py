@@ -13,11 +13,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from einthoven import __version__
 from einthoven.cli.machine import machine
 from einthoven.functions import Ecg, analyse
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.signal.classes import load_model
+from einthoven.version import __version__
 
 __all__ = ["command"]
 

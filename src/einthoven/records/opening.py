@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from einthoven.errors import RecordingNotFound
 from einthoven.records.files import open_file, read_span
 from einthoven.records.text import open_csv, read_json
 from einthoven.records.wfdb import open_wfdb
@@ -73,6 +74,8 @@ def open_recording(
     InputInvalid : a sampling rate or gain that cannot be.
     """
     path = Path(path)
+    if not path.name or path.name == "..":
+        raise RecordingNotFound("the path names no file.", where=str(path), remedy="Name a recording.")
     suffix = path.suffix.lower()
     header = path.with_name(f"{path.stem}.hea") if suffix in _SIGNALS else path.with_name(f"{path.name}.hea")
     if suffix == ".hea":

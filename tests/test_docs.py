@@ -1,0 +1,191 @@
+"""Documentation that can fail: every block runs, every command, rule and error has its place."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+from rich.console import Console
+
+from einthoven import errors
+from einthoven.cli import _COMMANDS, _group, run
+from einthoven.cli.demo import WARD, _Row, _view
+from einthoven.clock import VirtualClock
+from einthoven.notice import NOTICE
+from einthoven.runtime.streaming import Analysed, Player
+from einthoven.signal.rhythm import KINDS, RULES, Criteria
+from einthoven.simulation import SCENES, VirtualPatient
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+WRITES = bool(os.environ.get("EINTHOVEN_WRITE_DOCS"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def assert_current(path: Path, content: str) -> None:
+    """The page is what the program says now; EINTHOVEN_WRITE_DOCS=1 writes it."""
+    if WRITES:
+        path.write_text(content)
+    assert path.read_text() == content, (
+        f"{path.name} is stale: EINTHOVEN_WRITE_DOCS=1 pytest tests/test_docs.py"
+    )
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs(page: Path, tmp_path: Path, capsys) -> None:
+    """Python blocks of a page share their names; einthoven commands run in an empty folder."""
+    names: dict[str, object] = {"__name__": "docs"}
+    with contextlib.chdir(tmp_path):
+        for language, text in blocks(page):
+            if language == "python":
+                exec(compile(text, str(page), "exec"), names)  # noqa: S102 - our own pages
+            elif language == "bash":
+                for line in text.splitlines():
+                    words = shlex.split(line)
+                    if words[0] == "einthoven":
+                        assert run(words[1:]) == 0, line
+    capsys.readouterr()
+
+
+def test_the_readme_opens_with_the_two_commands_and_ci_runs_the_second() -> None:
+    install, test = [text.strip() for language, text in blocks(ROOT / "README.md") if language == "bash"][:2]
+    assert install.endswith("einthoven demo --seconds 40")
+    assert test.endswith("-m einthoven.testing.check")
+    assert test in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_says_the_notice() -> None:
+    def words(text: str) -> list[str]:
+        return re.sub(r"[>\[\]]|\(docs/performance\.md\)", "", text).split()
+
+    readme = " ".join(words((ROOT / "README.md").read_text()))
+    assert " ".join(words(NOTICE)) in readme
+
+
+def commands_page() -> str:
+    page = [
+        "# Commands",
+        "",
+        "Written from the program's own help; `einthoven COMMAND --help` says the same.",
+        "",
+    ]
+    context = click.Context(_group, info_name="einthoven", terminal_width=100, max_content_width=100)
+    for name in sorted(_COMMANDS):
+        command = _group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(
+            command, info_name=name, parent=context, terminal_width=100, max_content_width=100
+        )
+        page += [f"## einthoven {name}", "", "```text", command.get_help(inner), "```", ""]
+    return "\n".join(page)
+
+
+def test_the_page_of_commands_knows_every_command_and_option() -> None:
+    """Not compared to the letter: another version of click lays the same help out differently."""
+    path = DOCS / "reference" / "commands.md"
+    if WRITES:
+        path.write_text(commands_page())
+    page = " ".join(path.read_text().split())
+    context = click.Context(_group)
+    for name in _COMMANDS:
+        assert f"## einthoven {name} " in page
+        command = _group.get_command(context, name)
+        assert command is not None
+        for option in command.params:
+            assert all(word in page for word in option.opts), (name, option.opts)
+            if isinstance(option, click.Option) and option.help:
+                assert option.help.split("  ")[0] in page, (name, option.opts)
+
+
+def rules_page() -> str:
+    page = [
+        "# Rhythm rules",
+        "",
+        "Written from `einthoven.signal.rhythm`. C15: the alarm definitions of the PhysioNet/CinC Challenge",
+        "2015. Holter: a Holter vendor's notify-at-once list. EC57: the classes of the reference tools. ours:",
+        "defined here.",
+        "",
+        "| episode | priority | default rule | from |",
+        "|---|---|---|---|",
+        *(f"| `{kind}` | {rule.priority} | {rule.rule} | {rule.source} |" for kind, rule in RULES.items()),
+        "",
+        "## Limits",
+        "",
+        "Every limit is a field of `Criteria`, with its unit in its name.",
+        "",
+        "| limit | default |",
+        "|---|---|",
+        *(f"| `{name}` | {value:g} |" for name, value in msgspec.structs.asdict(Criteria()).items()),
+        "",
+        "Beats count only while they look like beats (`agreement_least`). An interval counts only if no second of",
+        "it is unusable. Silence counts as silence only while no deflection of 0.2 mV could be a missed beat.",
+        "Episodes of priority none are told in findings and raise no alert.",
+        "",
+    ]
+    return "\n".join(page)
+
+
+def test_the_page_of_rules_is_the_programs_own_table() -> None:
+    assert_current(DOCS / "reference" / "rhythm-rules.md", rules_page())
+
+
+def demo_picture() -> str:
+    clock = VirtualClock()
+    patients = {name: VirtualPatient(1905 + n, SCENES[name]) for n, name in enumerate(WARD)}
+    player = Player(patients, clock, clock.advance)
+    rows = {name: _Row() for name in patients}
+    log = []
+    for happening in player.play(27.4):
+        if isinstance(happening, Analysed):
+            rows[happening.patient].take(happening)
+            log += [(happening.at_s, change) for change in happening.changes]
+    console = Console(record=True, width=124, file=io.StringIO(), force_terminal=True)
+    console.print(_view(player, rows, log, 124))
+    return console.export_svg(title="einthoven demo", unique_id="demo")
+
+
+def test_the_picture_is_of_this_program() -> None:
+    """Not compared to the letter: a font table or a rounding may differ between machines."""
+    path = DOCS / "pictures" / "demo.svg"
+    picture = demo_picture()
+    if WRITES:
+        path.write_text(picture)
+    kept = path.read_text()
+    for words in (*WARD, "Ventricular", "Atrial", "Pause"):
+        assert words in picture
+        assert words in kept
+
+
+def test_every_error_is_on_its_page() -> None:
+    page = (DOCS / "reference" / "errors.md").read_text()
+    leaves = [getattr(errors, name) for name in errors.__all__ if name != "Fault"]
+    for kind in leaves:
+        if not [other for other in leaves if other is not kind and issubclass(other, kind)]:
+            assert f"| `{kind.code}` | {kind.fault} |" in page, kind.__name__
+
+
+def test_the_schema_knows_every_kind_of_episode() -> None:
+    schema = json.loads((DOCS / "reference" / "analyze.schema.json").read_text())
+    kinds = schema["items"]["properties"]["episodes"]["items"]["properties"]["kind"]["enum"]
+    assert tuple(kinds) == KINDS
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_the_glossary_is_in_order() -> None:
+    words = re.findall(r"^\| ([a-z ]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
+    assert words == sorted(words)

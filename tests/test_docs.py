@@ -32,9 +32,7 @@ def assert_current(path: Path, content: str) -> None:
     """The page is what the program says now; EINTHOVEN_WRITE_DOCS=1 writes it."""
     if WRITES:
         path.write_text(content)
-    assert path.read_text() == content, (
-        f"{path.name} is stale: EINTHOVEN_WRITE_DOCS=1 pytest tests/test_docs.py"
-    )
+    assert path.read_text() == content, f"{path.name} is stale; CONTRIBUTING.md says how to write it"
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

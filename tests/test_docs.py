@@ -110,8 +110,8 @@ def rules_page() -> str:
         "# Rhythm rules",
         "",
         "Written from `einthoven.signal.rhythm`. C15: the alarm definitions of the PhysioNet/CinC Challenge",
-        "2015. Holter: a Holter vendor's notify-at-once list. EC57: the classes of the reference tools. ours:",
-        "defined here.",
+        "2015. Holter: a Holter vendor's notify-at-once list. EC57: the classes of the reference tools.",
+        "ours: defined here.",
         "",
         "| episode | priority | default rule | from |",
         "|---|---|---|---|",
@@ -125,9 +125,9 @@ def rules_page() -> str:
         "|---|---|",
         *(f"| `{name}` | {value:g} |" for name, value in msgspec.structs.asdict(Criteria()).items()),
         "",
-        "Beats count only while they look like beats (`agreement_least`). An interval counts only if no second of",
-        "it is unusable. Silence counts as silence only while no deflection of 0.2 mV could be a missed beat.",
-        "Episodes of priority none are told in findings and raise no alert.",
+        "Beats count only while they look like beats (`agreement_least`). An interval counts only if no",
+        "second of it is unusable. Silence counts as silence only while no deflection of 0.2 mV could be a",
+        "missed beat. Episodes of priority none are told in findings and raise no alert.",
         "",
     ]
     return "\n".join(page)

@@ -50,12 +50,11 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
         PatientContext.empty(),
     )
     samples, first, end = _window(cleaned, before, is_last=ecg.is_last)
-    found, until, trace = _detect(samples, first, before)
+    found, until, trace = _detect(samples, first, before, cleaned.start, end)
     beats = np.concatenate((before.beats, found))
     boundary = max(before.boundary, until - PLACE - CONTEXT_LAG)
     if ecg.is_last:
         boundary = max(before.boundary, end)
-        beats = beats[beats < end]
     features, sizes, intervals, context = _describe(
         samples, first, beats, before, boundary, is_last=ecg.is_last
     )
@@ -119,12 +118,13 @@ def _window(cleaned: Cleaned, before: BeatState, *, is_last: bool) -> tuple[NDAr
 
 
 def _detect(
-    samples: NDArray[np.int16], first: int, before: BeatState
+    samples: NDArray[np.int16], first: int, before: BeatState, start: int, end: int
 ) -> tuple[NDArray[np.int64], int, Trace]:
     need = max(first, before.after - DETECTION_REACH - ENVELOPE_REACH)
     energy = envelope(samples[need - first :])
     positions, until, trace = detect(energy, need + ENVELOPE_REACH, before.after, before.trace)
-    return locate(samples, first, positions), until, trace
+    positions = positions[positions < end]
+    return locate(samples, first, positions, start, end), until, trace
 
 
 def _describe(

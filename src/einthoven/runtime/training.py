@@ -91,7 +91,7 @@ def training_rows(folder: Path, name: str, variant: Variant) -> Rows:
         rng = np.random.default_rng((variant.lead, variant.jitter))
         positions = positions + rng.integers(-variant.jitter, variant.jitter + 1, positions.size)
     positions = np.clip(np.sort(positions), 0, cleaned.samples.size - 1)
-    beats = np.maximum.accumulate(locate(cleaned.samples, cleaned.first, positions))
+    beats = np.maximum.accumulate(locate(cleaned.samples, cleaned.first, positions, 0, cleaned.samples.size))
     features = _features(cleaned.samples, beats)
     known = labels >= 0
     return Rows(features[known], labels[known])

@@ -115,10 +115,15 @@ def detect(
     return found, until, Trace(trace.first_block + keep, maxima[keep:].copy(), recent.copy())
 
 
-def locate(cleaned: NDArray[np.int16], first: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each beat's fiducial: the largest deflection of either sign within 64 ms of the candidate."""
+def locate(
+    cleaned: NDArray[np.int16], first: int, positions: NDArray[np.int64], start: int, stop: int
+) -> NDArray[np.int64]:
+    """Each beat's fiducial: the largest deflection of either sign within 64 ms of the candidate.
+
+    ``cleaned`` begins at position ``first``; fiducials lie in ``start`` to ``stop``, where the signal is.
+    """
     out = np.empty_like(positions)
-    _locate(cleaned, first, positions, out)
+    _locate(cleaned, first, positions, start, stop, out)
     return out
 
 
@@ -267,11 +272,14 @@ def _decide(envelope, first, after, until, first_block, maxima, known):  # type:
 
 
 @kernel
-def _locate(cleaned, first, positions, out):  # type: ignore[no-untyped-def]
+def _locate(cleaned, first, positions, start, stop, out):  # type: ignore[no-untyped-def]
     for k in range(positions.size):
         centre = positions[k] - first
         best = -1
-        for i in range(max(0, centre - PLACE), min(cleaned.size, centre + PLACE + 1)):
+        low = max(start - first, centre - PLACE)
+        high = min(min(cleaned.size, stop - first), centre + PLACE + 1)
+        out[k] = positions[k]
+        for i in range(low, high):
             value = abs(np.int32(cleaned[i]))
             if value > best:
                 best = value

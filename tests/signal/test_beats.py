@@ -11,7 +11,7 @@ from einthoven.testing.scoring import BeatScore, pair_beats, score_beats
 MISSED, EXTRA = 150, 119
 """QRS missed and invented on the 48 records, first lead, after 5:00, VF left out. Lower them; never raise."""
 REFERENCE_BEATS = 91_285
-V_FOUND, V_WRONG = 6738, 761
+V_FOUND, V_WRONG = 6739, 755
 """V called V, and N, S or nothing called V, whole records, paced ones too (their Q beats count as wrong)."""
 
 

@@ -55,8 +55,10 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     boundary = max(before.boundary, until - PLACE - CONTEXT_LAG)
     if ecg.is_last:
         boundary = max(before.boundary, end)
+    # What lies before the stream is nothing, not the padding that the envelope was given there.
+    skip = max(0, cleaned.start - first)
     features, sizes, intervals, context = _describe(
-        samples, first, beats, before, boundary, is_last=ecg.is_last
+        samples[skip:], first + skip, beats, before, boundary, is_last=ecg.is_last
     )
     classes, confidences = classify(features, load_model())
     described = before.known + len(classes)

@@ -130,7 +130,8 @@ def _onto_grid(
     stop = max(begin, stop)
     if source.fine.size == 0 or stop == begin:
         return start, tail
-    left = ratio.half if begin == start else 0
+    # Only at the beginning of the stream does the tail not reach back as far as the kernel.
+    left = max(0, source.first + ratio.half - begin * ratio.down // ratio.up)
     right = ratio.half if is_last else 0
     padded = np.pad(source.fine, (left, right), mode="edge") if left or right else source.fine
     units = resample(padded, source.first - left, begin, stop, ratio)

@@ -20,7 +20,7 @@ from einthoven.signal.learning import CLASSES, Ensemble
 __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
 
 MODEL_FILE: Final = "beat-classes.msgpack"
-MODEL_SHA256: Final = "e2eca4db13fb4063fea7153ee3350f33bfaea4f6bd95a2d65ab77c84da4350f3"
+MODEL_SHA256: Final = "8666bc1ff09411886a8aa9a8a74b62a360875707e3794de96f7f46d95a2a3b8f"
 
 
 class _Packed(msgspec.Struct, frozen=True):

@@ -352,7 +352,8 @@ def _describe(  # type: ignore[no-untyped-def]
         if has_pre:
             counts[MINUTES, _RR_COUNT] += 1
             counts[MINUTES, _RR_SUM] += np.int32(pre)
-        if not has_pre or 0.85 * local < pre < 1.6 * local:
+        is_whole = p - BEFORE >= first
+        if is_whole and (not has_pre or 0.85 * local < pre < 1.6 * local):
             counts[MINUTES, _CALM] += 1
             counts[MINUTES, _AMPLITUDE] += amplitude
             counts[MINUTES, _WIDTH] += width

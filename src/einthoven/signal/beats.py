@@ -277,7 +277,7 @@ def _locate(cleaned, first, positions, start, stop, out):  # type: ignore[no-unt
         centre = positions[k] - first
         best = -1
         low = max(start - first, centre - PLACE)
-        high = min(min(cleaned.size, stop - first), centre + PLACE + 1)
+        high = min(cleaned.size, stop - first, centre + PLACE + 1)
         out[k] = positions[k]
         for i in range(low, high):
             value = abs(np.int32(cleaned[i]))

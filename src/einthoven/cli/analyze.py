@@ -22,6 +22,7 @@ from einthoven.notice import SHORT_NOTICE
 from einthoven.records import Annotations, write_annotations
 from einthoven.runtime.batch import Job, Outcome, analyse_files, plan
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
+from einthoven.signal.ectopy import Ectopy, count_runs
 from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings
 from einthoven.signal.rhythm import RULES, Kind
 from einthoven.signal.variability import rr_intervals
@@ -170,6 +171,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         },
         "lead": info.leads[outcome.job.lead].name if info.leads else None,
         "beats": {"total": 0, "by_class": dict.fromkeys(BEAT_CLASSES, 0)},
+        "ectopy": {"supraventricular": None, "ventricular": None},
         "heart_rate_bpm": {"mean": None, "min": None, "max": None},
         "episodes": [],
         "quality": {"analysable_fraction": None, "seconds_by_grade": [0, 0, 0]},
@@ -188,6 +190,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "total": len(findings.beats),
         "by_class": {name: int(count) for name, count in zip(BEAT_CLASSES, counts, strict=True)},
     }
+    result["ectopy"] = {name: msgspec.structs.asdict(runs) for name, runs in _ectopy(findings).items()}
     rate = findings.heart_rate
     result["heart_rate_bpm"] = {"mean": _one(rate.mean), "min": _one(rate.min), "max": _one(rate.max)}
     episodes = in_time_order(findings)
@@ -213,6 +216,14 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     ]
     result["versions"] = findings.versions
     return result
+
+
+def _ectopy(findings: Findings) -> dict[str, Ectopy]:
+    beats = findings.beats
+    return {
+        "supraventricular": count_runs(beats.grid, beats.classes, BEAT_CLASSES.index("S")),
+        "ventricular": count_runs(beats.grid, beats.classes, BEAT_CLASSES.index("V")),
+    }
 
 
 def in_time_order(findings: Findings) -> list[Episode]:

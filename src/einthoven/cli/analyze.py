@@ -304,6 +304,19 @@ def _figures(findings: Findings, lead: str) -> Table:
     beats = "  ".join(f"{name} {count:,}" for name, count in zip(BEAT_CLASSES, counts, strict=True) if count)
     rate = findings.heart_rate
     table.add_row("Beats", f"[bold]{len(findings.beats):,}[/]   {beats}   [dim]lead {lead}[/]")
+    for name, runs in _ectopy(findings).items():
+        if runs.beats:
+            told = [
+                f"{count:,} {what}{'s' * (count != 1)}"
+                for count, what in (
+                    (runs.singles, "single"),
+                    (runs.couplets, "couplet"),
+                    (runs.short_runs, "short run"),
+                    (runs.long_runs, "long run"),
+                )
+                if count
+            ]
+            table.add_row(name.capitalize(), "   ".join(told))
     if rate.mean is not None:
         table.add_row(
             "Heart rate", f"[bold]{rate.mean:.0f}[/]/min   {_number(rate.min)} to {_number(rate.max)}"

@@ -156,6 +156,8 @@ _RING = 64
 _RING_SPAN = 15000
 """Samples (120 s) after which a remembered beat no longer counts."""
 _AF_INTERVALS = 40
+_AF_LEAST = 6
+"""Beats in a row that must be found fibrillating before an episode begins."""
 _AGREEMENT_BEATS = 8
 _T_WAVE_CELLS = 2
 """Loud seconds that a silence may begin with: the one of the last beat, and its T wave's."""
@@ -183,7 +185,8 @@ _T_WAVE_CELLS = 2
     _GAP_FIRST,
     _NOISE_FIRST,
     _CELL,  # next cell to fold
-) = range(22)
+    _AF_BEATS,  # fibrillating beats in a row
+) = range(23)
 
 
 class RhythmState(NamedTuple):
@@ -191,7 +194,7 @@ class RhythmState(NamedTuple):
 
     scalars: NDArray[np.int64]
     opened: NDArray[np.int64]
-    """Onset of the open episode of each kind, -1 when none; shape (kinds,)."""
+    """Shape (2, kinds): onset of the open episode of each kind, -1 when none; end of its last one, or -1."""
     positions: NDArray[np.int64]
     """The last beats, a ring; shape (64,)."""
     classes: NDArray[np.uint8]
@@ -203,13 +206,13 @@ class RhythmState(NamedTuple):
     @staticmethod
     def at(position: int) -> "RhythmState":
         """No history before an absolute position on the grid."""
-        scalars = np.zeros(22, np.int64)
+        scalars = np.zeros(23, np.int64)
         scalars[_LAST] = position
         scalars[[_FAST_FIRST, _OFF_FIRST, _GAP_FIRST, _NOISE_FIRST]] = -1
         scalars[_CELL] = -(-position // CELL)
         return RhythmState(
             scalars,
-            np.full(len(KINDS), -1, np.int64),
+            np.full((2, len(KINDS)), -1, np.int64),
             np.zeros(_RING, np.int64),
             np.zeros(_RING, np.uint8),
             np.zeros(_RING, np.uint8),
@@ -282,18 +285,25 @@ def fold(
 
 def open_episodes(state: RhythmState) -> list[tuple[Kind, int]]:
     """Kind and onset (grid position) of each episode that has not ended, most urgent first."""
-    return [(KINDS[k], int(onset)) for k, onset in enumerate(state.opened) if onset >= 0]
+    return [(KINDS[k], int(onset)) for k, onset in enumerate(state.opened[0]) if onset >= 0]
 
 
 @kernel
 def _close(opened, kind, end, rows, n):  # type: ignore[no-untyped-def]
-    if opened[kind] < 0:
+    if opened[0, kind] < 0:
         return n
     rows[n, 0] = kind
-    rows[n, 1] = opened[kind]
+    rows[n, 1] = opened[0, kind]
     rows[n, 2] = end
-    opened[kind] = -1
+    opened[0, kind] = -1
+    opened[1, kind] = end
     return n + 1
+
+
+@kernel
+def _open(opened, kind, onset):  # type: ignore[no-untyped-def]
+    """Begin an episode, no earlier than the last of its kind ended."""
+    opened[0, kind] = max(onset, opened[1, kind])
 
 
 @kernel
@@ -302,8 +312,8 @@ def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ig
     if is_so:
         if z[slot] < 0:
             z[slot] = start
-        if opened[kind] < 0 and start + CELL - z[slot] >= least_s * CELL:
-            opened[kind] = z[slot]
+        if opened[0, kind] < 0 and start + CELL - z[slot] >= least_s * CELL:
+            _open(opened, kind, z[slot])
     elif z[slot] >= 0:
         n = _close(opened, kind, start, rows, n)
         z[slot] = -1
@@ -320,12 +330,12 @@ def _fold_cell(z, opened, cell, start, c, rows, n):  # type: ignore[no-untyped-d
     if wild:
         z[_WILD] += 1
         z[_VF_NO] = 0
-        if z[_VF_YES] == 0 and opened[_VF] < 0:
+        if z[_VF_YES] == 0 and opened[0, _VF] < 0:
             z[_VF_FIRST] = start
         z[_VF_YES] += 1
         z[_VF_LAST] = start
-        if opened[_VF] < 0 and z[_VF_YES] >= c.fibrillation_windows:
-            opened[_VF] = z[_VF_FIRST]
+        if opened[0, _VF] < 0 and z[_VF_YES] >= c.fibrillation_windows:
+            _open(opened, _VF, z[_VF_FIRST])
     else:
         z[_VF_YES] = 0
         z[_VF_NO] += 1
@@ -336,9 +346,9 @@ def _fold_cell(z, opened, cell, start, c, rows, n):  # type: ignore[no-untyped-d
     is_noise = grade == GRADE and (cell & (LEAD_OFF | LOST)) == 0 and not wild
     n = _stretch(z, _NOISE_FIRST, _NOISE, is_noise, c.noise_s, start, opened, rows, n)
     silent = z[_BAD] == 0 and z[_WILD] == 0 and z[_LOUD] <= _T_WAVE_CELLS
-    if opened[_ASYSTOLE] < 0 and silent and start + CELL - z[_LAST] >= c.asystole_s * CELL:
-        opened[_ASYSTOLE] = z[_LAST]
-    elif opened[_ASYSTOLE] >= 0 and (z[_BAD] > 0 or z[_WILD] > 0):
+    if opened[0, _ASYSTOLE] < 0 and silent and start + CELL - z[_LAST] >= c.asystole_s * CELL:
+        _open(opened, _ASYSTOLE, z[_LAST])
+    elif opened[0, _ASYSTOLE] >= 0 and (z[_BAD] > 0 or z[_WILD] > 0):
         n = _close(opened, _ASYSTOLE, start, rows, n)
     return n
 
@@ -440,7 +450,7 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     is_first = z[_COUNT] == 0
     n = _close(opened, _ASYSTOLE, p, rows, n)
     if readable and silent and not is_first and c.pause_s * CELL <= gap < c.asystole_s * CELL:
-        opened[_PAUSE] = previous
+        _open(opened, _PAUSE, previous)
         n = _close(opened, _PAUSE, p, rows, n)
     sound = readable and not is_first and gap < c.pause_s * CELL
     slot = z[_COUNT] % _RING
@@ -465,32 +475,35 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         j -= 1
     trusted = total >= 100.0 * c.agreement_least * m
     irregularity, likeness = _irregularity(z, ring, ring_classes, ring_p, ring_sound)
-    fibrillates = trusted and irregularity > c.af_irregularity and likeness < c.af_p_wave
+    fibrillates = (
+        trusted and opened[0, _VF] < 0 and irregularity > c.af_irregularity and likeness < c.af_p_wave
+    )
     beat = raw
-    if not trusted or opened[_VF] >= 0 or not readable:
+    if not trusted or opened[0, _VF] >= 0 or not readable:
         beat = Q
     elif raw == S and fibrillates:
         beat = N
     # Atrial fibrillation, with hysteresis.
-    if opened[_AF] < 0:
-        if fibrillates:
-            opened[_AF] = _half_back(z, ring)
+    z[_AF_BEATS] = z[_AF_BEATS] + 1 if fibrillates else 0
+    if opened[0, _AF] < 0:
+        if z[_AF_BEATS] >= _AF_LEAST:
+            _open(opened, _AF, _half_back(z, ring))
     elif irregularity < c.af_irregularity_end or likeness > c.af_p_wave_end:
-        n = _close(opened, _AF, max(opened[_AF], _half_back(z, ring)), rows, n)
+        n = _close(opened, _AF, max(opened[0, _AF], _half_back(z, ring)), rows, n)
     # Runs of V.
     if beat == V and (z[_V_COUNT] == 0 or sound):
         if z[_V_COUNT] == 0:
             z[_V_FIRST] = p
         z[_V_COUNT] += 1
-        if z[_V_COUNT] >= c.run_beats and opened[_VRUN] < 0 and opened[_VT] < 0:
-            opened[_VRUN] = z[_V_FIRST]
+        if z[_V_COUNT] >= c.run_beats and opened[0, _VRUN] < 0 and opened[0, _VT] < 0:
+            _open(opened, _VRUN, z[_V_FIRST])
         if (
             z[_V_COUNT] >= c.vt_beats
-            and opened[_VT] < 0
+            and opened[0, _VT] < 0
             and 60.0 * CELL * (z[_V_COUNT] - 1) > c.vt_bpm * (p - z[_V_FIRST])
         ):
-            opened[_VT] = z[_V_FIRST]
-            opened[_VRUN] = -1
+            _open(opened, _VT, z[_V_FIRST])
+            opened[0, _VRUN] = -1
     else:
         n = _close(opened, _VT, previous, rows, n)
         n = _close(opened, _VRUN, previous, rows, n)
@@ -501,8 +514,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         if z[_S_COUNT] == 0:
             z[_S_FIRST] = p
         z[_S_COUNT] += 1
-        if z[_S_COUNT] >= c.run_beats and opened[_SRUN] < 0:
-            opened[_SRUN] = z[_S_FIRST]
+        if z[_S_COUNT] >= c.run_beats and opened[0, _SRUN] < 0:
+            _open(opened, _SRUN, z[_S_FIRST])
     else:
         n = _close(opened, _SRUN, previous, rows, n)
         z[_S_COUNT] = 1 if beat == S else 0
@@ -510,8 +523,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     if sound and (beat == N or beat == S) and gap * c.svt_bpm < 60.0 * CELL:
         if z[_FAST_FIRST] < 0:
             z[_FAST_FIRST] = previous
-        if opened[_SVT] < 0 and p - z[_FAST_FIRST] > c.svt_s * CELL:
-            opened[_SVT] = z[_FAST_FIRST]
+        if opened[0, _SVT] < 0 and p - z[_FAST_FIRST] > c.svt_s * CELL:
+            _open(opened, _SVT, z[_FAST_FIRST])
     else:
         n = _close(opened, _SVT, previous, rows, n)
         z[_FAST_FIRST] = -1
@@ -519,25 +532,25 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     few = np.int64(c.extreme_bradycardia_beats)
     rate = _rate(z, ring, ring_sound, few) if trusted else 0.0
     if gap < c.asystole_s * CELL or rate > 0:
-        if opened[_XBRADY] < 0 and 0 < rate < c.extreme_bradycardia_bpm:
-            opened[_XBRADY] = ring[(last - few) % _RING]
-        elif opened[_XBRADY] >= 0 and (rate == 0 or rate > 1.1 * c.extreme_bradycardia_bpm):
+        if opened[0, _XBRADY] < 0 and 0 < rate < c.extreme_bradycardia_bpm:
+            _open(opened, _XBRADY, ring[(last - few) % _RING])
+        elif opened[0, _XBRADY] >= 0 and (rate == 0 or rate > 1.1 * c.extreme_bradycardia_bpm):
             n = _close(opened, _XBRADY, p, rows, n)
     many = np.int64(c.extreme_tachycardia_beats)
-    rate = _rate(z, ring, ring_sound, many) if trusted and opened[_VF] < 0 else 0.0
-    if opened[_XTACHY] < 0 and rate > c.extreme_tachycardia_bpm and opened[_VT] < 0:
-        opened[_XTACHY] = ring[(last - many) % _RING]
-    elif opened[_XTACHY] >= 0 and (rate < 0.9 * c.extreme_tachycardia_bpm or opened[_VT] >= 0):
+    rate = _rate(z, ring, ring_sound, many) if trusted and opened[0, _VF] < 0 else 0.0
+    if opened[0, _XTACHY] < 0 and rate > c.extreme_tachycardia_bpm and opened[0, _VT] < 0:
+        _open(opened, _XTACHY, ring[(last - many) % _RING])
+    elif opened[0, _XTACHY] >= 0 and (rate < 0.9 * c.extreme_tachycardia_bpm or opened[0, _VT] >= 0):
         n = _close(opened, _XTACHY, p, rows, n)
     rate, first = _mean_rate(z, ring, ring_sound, c.rate_s)
     rate = rate if trusted else 0.0
-    if opened[_BRADY] < 0 and 0 < rate < c.bradycardia_bpm:
-        opened[_BRADY] = first
-    elif opened[_BRADY] >= 0 and (rate == 0 or rate > 1.1 * c.bradycardia_bpm):
+    if opened[0, _BRADY] < 0 and 0 < rate < c.bradycardia_bpm:
+        _open(opened, _BRADY, first)
+    elif opened[0, _BRADY] >= 0 and (rate == 0 or rate > 1.1 * c.bradycardia_bpm):
         n = _close(opened, _BRADY, p, rows, n)
-    if opened[_TACHY] < 0 and rate > c.tachycardia_bpm:
-        opened[_TACHY] = first
-    elif opened[_TACHY] >= 0 and rate < 0.9 * c.tachycardia_bpm:
+    if opened[0, _TACHY] < 0 and rate > c.tachycardia_bpm:
+        _open(opened, _TACHY, first)
+    elif opened[0, _TACHY] >= 0 and rate < 0.9 * c.tachycardia_bpm:
         n = _close(opened, _TACHY, p, rows, n)
     # Patterns of N and V; `a`, `b` and `d` are the classes one, two and three beats before.
     ring_classes[slot] = beat if beat != N or raw != S else N
@@ -548,8 +561,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         if z[_ALTERNATE] == 0:
             z[_ALT_FIRST] = previous
         z[_ALTERNATE] += 1
-        if z[_ALTERNATE] >= 5 and opened[_BIGEMINY] < 0:
-            opened[_BIGEMINY] = z[_ALT_FIRST]
+        if z[_ALTERNATE] >= 5 and opened[0, _BIGEMINY] < 0:
+            _open(opened, _BIGEMINY, z[_ALT_FIRST])
     else:
         n = _close(opened, _BIGEMINY, previous, rows, n)
         z[_ALTERNATE] = 0
@@ -565,8 +578,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         if z[_TRIPLE] == 0:
             z[_TRIPLE_FIRST] = ring[(last - 3) % _RING]
         z[_TRIPLE] += 1
-        if z[_TRIPLE] >= 6 and opened[_TRIGEMINY] < 0:
-            opened[_TRIGEMINY] = z[_TRIPLE_FIRST]
+        if z[_TRIPLE] >= 6 and opened[0, _TRIGEMINY] < 0:
+            _open(opened, _TRIGEMINY, z[_TRIPLE_FIRST])
     else:
         n = _close(opened, _TRIGEMINY, previous, rows, n)
         z[_TRIPLE] = 0

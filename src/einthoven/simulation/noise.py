@@ -27,6 +27,9 @@ KINDS: Final = (
 _BLOCK: Final = 4096
 _EVENT_BLOCK_S: Final = 8.0
 _REACH_S: Final = 4.0
+"""How long after its start an event still shows."""
+_BEFORE_S: Final = 1.6
+"""How long before its middle a bump begins: four of the largest standard deviation."""
 
 
 class Noise(msgspec.Struct, frozen=True):
@@ -102,7 +105,7 @@ def _motion(seed: tuple[int, ...], t_s: NDArray[np.float64]) -> NDArray[np.float
     """Electrodes that move: bumps and decaying jumps, about one a second, and a rough hiss."""
     out = np.zeros_like(t_s)
     first = int((t_s[0] - _REACH_S) // _EVENT_BLOCK_S)
-    last = int(t_s[-1] // _EVENT_BLOCK_S)
+    last = int((t_s[-1] + _BEFORE_S) // _EVENT_BLOCK_S)
     for block in range(first, last + 1):
         rng = np.random.default_rng((*seed, block + 2))
         for _ in range(int(rng.poisson(1.4 * _EVENT_BLOCK_S))):

@@ -19,7 +19,7 @@ from einthoven.cli.demo import WARD, _Row, _view
 from einthoven.clock import VirtualClock
 from einthoven.notice import NOTICE
 from einthoven.runtime.streaming import Analysed, Player
-from einthoven.signal.rhythm import KINDS, RULES, Criteria
+from einthoven.signal.rules import KINDS, RULES, Criteria
 from einthoven.simulation import SCENES, VirtualPatient
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +109,7 @@ def rules_page() -> str:
     page = [
         "# Rhythm rules",
         "",
-        "Written from `einthoven.signal.rhythm`. C15: the alarm definitions of the PhysioNet/CinC Challenge",
+        "Written from `einthoven.signal.rules`. C15: the alarm definitions of the PhysioNet/CinC Challenge",
         "2015. Holter: a Holter vendor's notify-at-once list. EC57: the classes of the reference tools.",
         "ours: defined here.",
         "",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from einthoven.signal.quality import FIBRILLATION, LEAD_OFF, LOST, NOISE
-from einthoven.signal.rhythm import KINDS, RULES, Criteria, RhythmState, fold, open_episodes
+from einthoven.signal.rhythm import RhythmState, fold, open_episodes
+from einthoven.signal.rules import KINDS, RULES, Criteria
 
 CODES = {"N": 0, "S": 1, "V": 2, "F": 3, "Q": 4}
 

@@ -7,7 +7,7 @@ import msgspec
 from einthoven.alerts.lifecycle import LIFECYCLE, AlertState, LifeEvent
 from einthoven.errors import InputInvalid
 from einthoven.signal.findings import Condition
-from einthoven.signal.rhythm import Kind, Priority
+from einthoven.signal.rules import Kind, Priority
 
 __all__ = ["Alert", "AlertBook", "Change"]
 

@@ -24,7 +24,7 @@ from einthoven.runtime.batch import Job, Outcome, analyse_files, plan
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.signal.ectopy import Ectopy, count_runs
 from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings
-from einthoven.signal.rhythm import RULES, Kind
+from einthoven.signal.rules import RULES, Kind
 from einthoven.signal.variability import rr_intervals
 from einthoven.version import __version__
 

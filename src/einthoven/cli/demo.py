@@ -23,7 +23,7 @@ from einthoven.records import open_recording
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.runtime.streaming import Analysed, Player, StreamSummary
 from einthoven.signal.recording import RecordingSource
-from einthoven.signal.rhythm import RULES
+from einthoven.signal.rules import RULES
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.version import __version__
 

@@ -24,7 +24,8 @@ from einthoven.signal.morphology import CONTEXT_MEMORY, MINUTE
 from einthoven.signal.quality import CELL, CELL_LAG
 from einthoven.signal.recording import RecordingInfo, RecordingSource
 from einthoven.signal.resampling import FS, ratio_of
-from einthoven.signal.rhythm import Criteria, RhythmState
+from einthoven.signal.rhythm import RhythmState
+from einthoven.signal.rules import Criteria
 from einthoven.signal.variability import heart_rate, rr_intervals, variability
 
 __all__ = [

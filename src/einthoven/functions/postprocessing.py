@@ -9,7 +9,8 @@ from einthoven.functions.ecg import Ecg, PatientState, RhythmSection, RhythmStat
 from einthoven.signal.findings import Beats, Episode, Quality
 from einthoven.signal.quality import CELL
 from einthoven.signal.resampling import Ratio, ratio_of, source_position
-from einthoven.signal.rhythm import KINDS, RULES, Criteria, Episodes, RhythmState, fold, open_episodes
+from einthoven.signal.rhythm import Episodes, RhythmState, fold, open_episodes
+from einthoven.signal.rules import KINDS, RULES, Criteria
 
 __all__ = ["episodes_of", "fold_span", "postprocessing"]
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.rhythm import Kind, Priority
+from einthoven.signal.rules import Kind, Priority
 
 __all__ = [
     "BEAT_CLASSES",

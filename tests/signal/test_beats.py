@@ -8,7 +8,7 @@ from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.training import class_of
 from einthoven.testing.scoring import BeatScore, pair_beats, score_beats
 
-MISSED, EXTRA = 150, 119
+MISSED, EXTRA = 150, 118
 """QRS missed and invented on the 48 records, first lead, after 5:00, VF left out. Lower them; never raise."""
 REFERENCE_BEATS = 91_285
 V_FOUND, V_WRONG = 6739, 755

@@ -108,7 +108,8 @@ def command(
         console = Console()
         for outcome in good:
             console.print(_page(outcome, console.width))
-        console.print(Text(SHORT_NOTICE, style="dim"))
+        if good:
+            console.print(Text(SHORT_NOTICE, style="dim"))
     codes = [error.fault for _, error in errors] + [o.error.fault for o in failed if o.error is not None]
     return 0 if not codes else {"caller": 2, "peer": 3, "ours": 70}[codes[0]]
 

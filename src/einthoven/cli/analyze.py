@@ -19,16 +19,16 @@ from einthoven.cli.machine import machine, workers_here
 from einthoven.errors import EinthovenError
 from einthoven.functions.chunks import CHUNK_S
 from einthoven.notice import SHORT_NOTICE
-from einthoven.records import Annotations, write_annotations
+from einthoven.records import annotations_of, write_annotations
 from einthoven.runtime.batch import Job, Outcome, analyse_files, plan
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.signal.ectopy import Ectopy, count_runs
 from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings
-from einthoven.signal.rules import RULES, Kind
+from einthoven.signal.rules import RULES
 from einthoven.signal.variability import rr_intervals
 from einthoven.version import __version__
 
-__all__ = ["annotations_of", "command", "summary"]
+__all__ = ["command", "summary"]
 
 _COLOURS: Final = {
     "high": "bold white on red",
@@ -38,19 +38,6 @@ _COLOURS: Final = {
     "none": "dim",
 }
 _MARKS: Final = {"high": "***", "medium": "** ", "low": "*  ", "technical": "(t)", "none": "   "}
-_AUX: Final[dict[Kind, str]] = {
-    "ventricular_fibrillation": "(VFL",
-    "ventricular_tachycardia": "(VT",
-    "ventricular_run": "(VT",
-    "supraventricular_tachycardia": "(SVTA",
-    "supraventricular_run": "(SVTA",
-    "atrial_fibrillation": "(AFIB",
-    "bradycardia": "(SBR",
-    "extreme_bradycardia": "(SBR",
-    "bigeminy": "(B",
-    "trigeminy": "(T",
-}
-"""WFDB's names of rhythms, most urgent first; other kinds have none there."""
 _SHOWN: Final = 40
 
 
@@ -248,38 +235,6 @@ def _one(value: float | None) -> float | None:
 def _median(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.median(known)) if known else None
-
-
-def annotations_of(findings: Findings) -> Annotations:
-    """Beats, and each change of the rhythm as ``+`` with its WFDB name, in the recording's own samples.
-
-    Where episodes overlap the most urgent names the rhythm; where none is, the rhythm is ``(N``.
-    """
-    named = [
-        (list(_AUX).index(episode.kind), episode.onset, episode.end)
-        for episode in findings.episodes
-        if episode.kind in _AUX
-    ]
-    names = list(_AUX.values())
-    borders = sorted({findings.first, *(s for _, s, _ in named), *(e for _, _, e in named if e is not None)})
-    rows: list[tuple[int, int, str, str]] = []
-    last = ""
-    for border in borders:
-        running = [rank for rank, start, end in named if start <= border and (end is None or border < end)]
-        name = names[min(running)] if running else "(N"
-        if name != last:
-            rows.append((border, 0, "+", name))
-            last = name
-    rows += [
-        (int(sample), 1, BEAT_CLASSES[code], "")
-        for sample, code in zip(findings.beats.positions, findings.beats.classes, strict=True)
-    ]
-    rows.sort(key=lambda row: row[:2])
-    return Annotations(
-        samples=np.array([row[0] for row in rows], np.int64),
-        symbols=tuple(row[2] for row in rows),
-        aux=tuple(row[3] for row in rows),
-    )
 
 
 def _page(outcome: Outcome, width: int) -> Panel:

@@ -1,12 +1,14 @@
 """Recordings in and out: WFDB, CSV, JSON; a span at a time, in constant memory. Files only."""
 
 from einthoven.records.annotation import Annotations, read_annotations, write_annotations
+from einthoven.records.marks import annotations_of
 from einthoven.records.opening import OpenRecording, open_recording
 from einthoven.records.writing import write_recording
 
 __all__ = [
     "Annotations",
     "OpenRecording",
+    "annotations_of",
     "open_recording",
     "read_annotations",
     "write_annotations",

@@ -1,0 +1,25 @@
+"""Found annotations against an expert's, counted as EC57's reference tools count. No I/O."""
+
+from einthoven.evaluation.beats import CLASS_MAPS, BeatTable, beat_table
+from einthoven.evaluation.episodes import EpisodeScore, score_episodes
+from einthoven.evaluation.labels import Labels, labels_of
+from einthoven.evaluation.pairing import pair_beats
+from einthoven.evaluation.report import RecordReport, Report, Share, report_of
+from einthoven.evaluation.runs import RunTable, run_table
+
+__all__ = [
+    "CLASS_MAPS",
+    "BeatTable",
+    "EpisodeScore",
+    "Labels",
+    "RecordReport",
+    "Report",
+    "RunTable",
+    "Share",
+    "beat_table",
+    "labels_of",
+    "pair_beats",
+    "report_of",
+    "run_table",
+    "score_episodes",
+]

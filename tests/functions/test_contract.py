@@ -25,6 +25,7 @@ from einthoven.functions import (
     preprocessing,
     split,
 )
+from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.testing.builders import a_recording
 
 Call = Callable[[Ecg, PatientState], tuple[Ecg, PatientState]]
@@ -153,3 +154,16 @@ def test_silence_with_the_leads_on_is_asystole() -> None:
     assert asystole.priority == "high"
     assert abs(asystole.onset / 125 - 20) < 1.6
     assert asystole.end is None
+
+
+@pytest.mark.parametrize("first", [1, 37, 50, 99, 3750])
+def test_a_stream_may_begin_anywhere_on_the_grid(first: int) -> None:
+    """Levels are kept per block of the grid; a T wave in the first part of one is no beat."""
+    patient = VirtualPatient(5, SCENES["healthy"])
+    begin = int(patient.truth(0, 2).beats.positions[0]) + 20
+    samples = patient.read(begin, begin + 3750)[0].astype(np.int32)
+    at_zero = analyse(Ecg(samples=samples))[0].findings
+    elsewhere = analyse(Ecg(samples=samples, first=first))[0].findings
+    assert at_zero is not None
+    assert elsewhere is not None
+    np.testing.assert_array_equal(elsewhere.beats.positions - first, at_zero.beats.positions)

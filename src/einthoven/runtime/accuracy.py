@@ -10,6 +10,7 @@ from einthoven.evaluation import CLASS_MAPS, RecordReport, labels_of
 from einthoven.evaluation.report import compare
 from einthoven.functions import Ecg, PatientState, analyse, count_hours, join, split
 from einthoven.records import annotations_of, open_recording, read_annotations
+from einthoven.signal.beats import NEIGHBOURS
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import RecordingSource
 
@@ -70,7 +71,21 @@ def analyse_in_mode(source: RecordingSource, lead: int, mode: Mode) -> Findings 
         result, after = analyse(segment, state)
         state = after if mode == "stream" else None
         parts.append(_findings(result))
-    return join(parts)
+    return join(parts if mode == "stream" else _without_halves(parts))
+
+
+def _without_halves(parts: list[Findings]) -> list[Findings]:
+    """Isolated segments, less each first beat that is the second half of the last one before the border."""
+    kept = parts[:1]
+    for part in parts[1:]:
+        grid = part.beats.grid
+        last = kept[-1].beats.grid[-1:]
+        if grid.size and last.size and grid[0] - last[0] < NEIGHBOURS:
+            beats = part.beats.between(int(grid[0]) + 1, int(grid[-1]) + 1)
+            kept.append(msgspec.structs.replace(part, beats=beats))
+        else:
+            kept.append(part)
+    return kept
 
 
 def _findings(ecg: Ecg) -> Findings:

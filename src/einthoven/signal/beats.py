@@ -23,6 +23,7 @@ __all__ = [
     "DETECTION_MEMORY",
     "DETECTION_REACH",
     "LEVEL_BLOCKS",
+    "NEIGHBOURS",
     "PLACE",
     "Trace",
     "detect",
@@ -55,8 +56,8 @@ REACH = 200
 TYPICAL_SPAN = 2500
 """Samples (20 s) whose intervals make the typical one."""
 TYPICAL_COUNT = 8
-FLOOR = 600
-"""Lowest level, units squared: a QRS of 0.12 mV, so that deflections under 0.04 mV are no beats: silence."""
+FLOOR = 150
+"""Lowest level, units squared: a QRS of 0.06 mV; deflections under 0.02 mV are silence."""
 PLACE = 8
 """Samples (64 ms) around the candidate in which the largest deflection is the beat's position."""
 
@@ -182,7 +183,7 @@ def _decide(envelope, first, after, until, first_block, maxima, known):  # type:
             count += 1
         i += 1
     is_primary = np.zeros(count, np.bool_)
-    last_block = -1
+    last_block = -(1 << 62)  # no block yet; a first part of one has number -1
     last_level = 0.0
     for k in range(count):
         block = at[k] // BLOCK - first_block

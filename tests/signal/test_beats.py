@@ -19,6 +19,13 @@ V_NOISE = 5
 """Beats by which a change elsewhere may move these two without being called a loss."""
 
 
+def annotated(data, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Beat samples and their classes."""
+    marks = read_annotations(data / "mitdb" / f"{name}.atr")
+    kinds = np.array([class_of(symbol) or "" for symbol in marks.symbols])
+    return marks.samples[kinds != ""], kinds[kinds != ""]
+
+
 @pytest.fixture(scope="session")
 def analysed(data) -> dict[str, object]:
     """Findings of every record's first lead."""

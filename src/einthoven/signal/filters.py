@@ -59,6 +59,24 @@ def envelope(cleaned: NDArray[np.int16]) -> NDArray[np.int32]:
 
 
 @kernel
+def _symmetric(x, taps, out):  # type: ignore[no-untyped-def]
+    """A symmetric filter, 1/4096, rounded: the loops run over slices, so that they become SIMD in 32 bits."""
+    half = taps.size - 1
+    n = out.size
+    middle = x[half : half + n]
+    for i in range(n):
+        out[i] = np.int32(np.int32(taps[0] * middle[i]) + np.int32(2048))
+    for j in range(1, half + 1):
+        tap = taps[j]
+        before = x[half - j : half - j + n]
+        after = x[half + j : half + j + n]
+        for i in range(n):
+            out[i] = np.int32(out[i] + np.int32(tap * np.int32(before[i] + after[i])))
+    for i in range(n):
+        out[i] = np.int32(out[i] >> 12)
+
+
+@kernel
 def _clean(units, low_pass, out):  # type: ignore[no-untyped-def]
     half = low_pass.size - 1
     n = out.size + 2 * half
@@ -66,50 +84,49 @@ def _clean(units, low_pass, out):  # type: ignore[no-untyped-def]
     total = np.int32(0)
     for i in range(_BASELINE - 1):
         total += units[i]
+    ahead = units[_BASELINE - 1 :]
     for i in range(once.size):
-        total += units[i + _BASELINE - 1]
+        total = np.int32(total + ahead[i])
         once[i] = total
-        total -= units[i]
+        total = np.int32(total - units[i])
     level = np.empty(n, np.int32)
     total = np.int32(0)
     for i in range(_BASELINE - 1):
         total += once[i]
+    later = once[_BASELINE - 1 :]
     for i in range(n):
-        total += once[i + _BASELINE - 1]
-        level[i] = units[i + _BASELINE - 1] - ((total + 8192) >> 14)
-        total -= once[i]
+        total = np.int32(total + later[i])
+        level[i] = np.int32(ahead[i] - np.int32(np.int32(total + np.int32(8192)) >> 14))
+        total = np.int32(total - once[i])
     sums = np.empty(out.size, np.int32)
+    _symmetric(level, low_pass, sums)
     for i in range(out.size):
-        sums[i] = low_pass[0] * level[i + half] + 2048
-    for j in range(1, half + 1):
-        tap = low_pass[j]
-        for i in range(out.size):
-            sums[i] += tap * (level[i + half - j] + level[i + half + j])
-    for i in range(out.size):
-        out[i] = min(max(sums[i] >> 12, -32767), 32767)
+        out[i] = min(max(sums[i], np.int32(-32767)), np.int32(32767))
 
 
 @kernel
 def _envelope(cleaned, band_taps, out):  # type: ignore[no-untyped-def]
-    half = band_taps.size - 1
     n = out.size + 2 * _BOX + 2
+    wide = np.empty(cleaned.size, np.int32)
+    for i in range(cleaned.size):
+        wide[i] = cleaned[i]
     band = np.empty(n, np.int32)
+    _symmetric(wide, band_taps, band)
     for i in range(n):
-        band[i] = band_taps[0] * cleaned[i + half] + 2048
-    for j in range(1, half + 1):
-        tap = band_taps[j]
-        for i in range(n):
-            band[i] += tap * (np.int32(cleaned[i + half - j]) + np.int32(cleaned[i + half + j]))
-    for i in range(n):
-        band[i] = min(max(band[i] >> 12, -_LIMIT), _LIMIT)
+        band[i] = min(max(band[i], np.int32(-_LIMIT)), np.int32(_LIMIT))
     energy = np.empty(n - 2, np.int32)
+    here = band[1:]
+    after = band[2:]
     for i in range(n - 2):
-        slope = band[i + 2] - band[i]
-        energy[i] = slope * slope + ((band[i + 1] * band[i + 1]) >> 2)
+        slope = np.int32(after[i] - band[i])
+        square = np.int32(here[i] * here[i])
+        energy[i] = np.int32(np.int32(slope * slope) + np.int32(square >> 2))
     total = np.int32(0)
     for i in range(2 * _BOX):
-        total += energy[i]
+        total = np.int32(total + energy[i])
+    ahead = energy[2 * _BOX :]
+    width = np.int32(2 * _BOX + 1)
     for i in range(out.size):
-        total += energy[i + 2 * _BOX]
-        out[i] = total // (2 * _BOX + 1)
-        total -= energy[i]
+        total = np.int32(total + ahead[i])
+        out[i] = total // width
+        total = np.int32(total - energy[i])

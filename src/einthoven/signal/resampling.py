@@ -109,8 +109,17 @@ def resample(fine: NDArray[np.int32], first: int, start: int, stop: int, ratio: 
     beyond both ends.
     """
     out = np.empty(max(0, stop - start), np.int16)
+    if ratio.half == 0:
+        _round(fine[start - first :], out)
+        return out
     _resample(fine, first, start, ratio.up, ratio.down, ratio.half, ratio.taps, out)
     return out
+
+
+@kernel
+def _round(fine, out):  # type: ignore[no-untyped-def]
+    for k in range(out.size):
+        out[k] = min(max((fine[k] + _FINE // 2) // _FINE, -32767), 32767)
 
 
 @kernel
@@ -121,7 +130,9 @@ def _resample(fine, first, start, up, down, half, taps, out):  # type: ignore[no
         base = at // up - first - half
         phase = at % up
         total = np.int64(0)
+        row = taps[phase]
+        near = fine[base : base + width]
         for j in range(width):
-            total += np.int64(taps[phase, j]) * fine[base + j]
+            total += np.int64(row[j]) * near[j]
         value = (total + (1 << (_SHIFT - 1))) >> _SHIFT
         out[k] = min(max(value, -32767), 32767)

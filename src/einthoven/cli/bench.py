@@ -1,4 +1,4 @@
-"""``einthoven bench``: accuracy as EC57's reference tools count it."""
+"""``einthoven bench``: accuracy as EC57's reference tools count it, and speed beside others."""
 
 import json
 import multiprocessing
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -17,12 +18,14 @@ from einthoven.evaluation import CLASS_MAPS, RecordReport, Report, Share, report
 from einthoven.evaluation.beats import ROWS
 from einthoven.runtime.accuracy import Mode, record_report
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
+from einthoven.runtime.speed import kernel_times_s, samples_of, stream_us, time_all
 from einthoven.version import __version__
 
 __all__ = ["command"]
 
 PACED: Final = ("102", "104", "107", "217")
 START_S: Final = 300.0
+SPREAD: Final = ("100", "105", "108", "118", "124", "200", "203", "213", "222", "233")
 
 
 @click.group(name="bench")
@@ -113,6 +116,80 @@ def ec57(
         click.echo(json.dumps(_figures(report, protocol)))
     else:
         _print(report, protocol)
+    return 0
+
+
+@command.command(name="signal")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder that holds mitdb/.")
+@click.option(
+    "--peers",
+    "with_peers",
+    is_flag=True,
+    help="Time NeuroKit2, BioSPPy, wfdb and sleepecg too, where installed.",
+)
+@click.option("--records", default=",".join(SPREAD), show_default=True, help="Whose segments.")
+@click.option("--segments", type=click.IntRange(1, 50), default=3, show_default=True, help="Of each record.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Times each is visited."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def signal(data: Path, with_peers: bool, records: str, segments: int, rounds: int, as_json: bool) -> int:
+    """Time the whole analysis of one segment, beside other programs, on identical segments."""
+    samples = samples_of(data / "mitdb", _names(data / "mitdb", records, ()), segments)
+    warm_kernels()
+    with Console(stderr=True).status("Timing"):
+        single_us = stream_us(samples * 3)
+        timings = time_all(samples, with_peers=with_peers, rounds=rounds)
+        compile_s, cached_s = kernel_times_s()
+    mine = timings[0]
+    rows = [
+        {
+            **msgspec.structs.asdict(timing),
+            "ratio": None
+            if timing.ms_per_segment is None or mine.ms_per_segment is None
+            else round(timing.ms_per_segment / mine.ms_per_segment, 2),
+        }
+        for timing in timings
+    ]
+    if as_json:
+        figures = {
+            "single_us": round(single_us, 1),
+            "batched_us": None,
+            "batched_reason": "there is no batched kernel yet",
+            "compile_s": round(compile_s, 2),
+            "cached_start_s": round(cached_s, 2),
+            "isolated": rows[0],
+            "peers": rows[1:],
+            "segments": len(samples),
+            "machine": machine(),
+            "version": __version__,
+        }
+        click.echo(json.dumps(figures))
+        return 0
+    console = Console()
+    console.print(
+        f"[bold]{len(samples)} segments[/] of 30 s at 125 Hz, one processor. In a stream: "
+        f"[bold]{single_us:.0f} µs[/] a segment. Kernels: compiled in {compile_s:.1f} s, "
+        f"from cache {cached_s:.1f} s."
+    )
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for heading in ("Program", "Version", "ms/segment", "x ours", "Se", "+P", "raised"):
+        table.add_column(heading, justify="left" if heading in {"Program", "Version"} else "right")
+    for timing, row in zip(timings, rows, strict=True):
+        if timing.ms_per_segment is None:
+            table.add_row(timing.name, timing.reason or "", style="dim")
+            continue
+        table.add_row(
+            timing.name,
+            timing.version or "",
+            f"{timing.ms_per_segment:.2f}",
+            f"{row['ratio']:.1f}",
+            _text(timing.se),
+            _text(timing.ppv),
+            str(timing.failed),
+            style="bold" if timing is mine else "",
+        )
+    console.print(table)
     return 0
 
 

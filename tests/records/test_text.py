@@ -176,3 +176,121 @@ def test_any_file_gives_a_recording_or_a_typed_error(
             source.read(0, 1000)
     except EinthovenError as error:
         assert error.fault == "caller"
+
+
+FIELDS = st.sampled_from([b"1", b"-2", b"+3", b"", b" 4", b"-", b"--1", b"1-2", b"1 2", b"5\r", b"1_0", b"x"])
+
+
+@given(
+    rows=st.lists(st.lists(FIELDS, min_size=1, max_size=3), min_size=1, max_size=12),
+    separator=st.sampled_from([b",", b";"]),
+)
+def test_the_quick_and_the_careful_way_agree(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[bytes]], separator: bytes
+) -> None:
+    """A last row in parentheses spoils no other row, but sends the whole block the careful way."""
+    folder = tmp_path_factory.mktemp("ways")
+    lines = [separator.join([b"7"] * len(rows[0])), *(separator.join(row) for row in rows)]
+    outcomes = []
+    for name, end in (("quick", []), ("careful", [b"(" for _ in rows[:1]])):
+        (folder / f"{name}.csv").write_bytes(b"\n".join(lines + end) + b"\n")
+        with open_recording(folder / f"{name}.csv") as source:
+            try:
+                outcomes.append(source.read(0, len(lines)).tolist())
+            except RecordingUnreadable as error:
+                outcomes.append(error.what)
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"1\r2\n3\n4\n", "sample 0: not a whole number"),
+        (b"1\n1_000\n", "sample 1: not a whole number"),
+        (b"nan\n3\n", "neither numbers nor names"),
+        (b"2.5\n3\n", "neither numbers nor names"),
+    ],
+)
+def test_a_row_is_not_taken_for_something_else(tmp_path: Path, content: bytes, says: str) -> None:
+    """A stray carriage return is no row, an underscore no digit, and a number no name."""
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(RecordingUnreadable, match=says), open_recording(tmp_path / "r.csv") as source:
+        source.read(0, 3)
+
+
+def test_a_file_that_begins_with_lost_samples_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b"\n" * 5000 + b"3\n")
+    with open_recording(tmp_path / "r.csv") as source:
+        assert source.info.samples == 5001
+        assert source.read(4999, 5001).tolist() == [[LOST, 3]]
+
+
+def test_a_text_file_that_shrinks_while_it_is_read_is_said_to(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b"12\n34\n56\n")
+    with open_recording(tmp_path / "r.csv") as source:
+        (tmp_path / "r.csv").write_bytes(b"12\n3")
+        with pytest.raises(RecordingUnreadable, match="changed while it was read"):
+            source.read(0, 3)
+
+
+@pytest.mark.parametrize("setting", [{"fs": 0}, {"gain": 0}, {"fs": 1e9}])
+@pytest.mark.parametrize("name", ["r.csv", "r.json"])
+def test_a_setting_that_cannot_be_is_not_replaced_by_the_usual_one(
+    tmp_path: Path, name: str, setting: dict[str, float]
+) -> None:
+    (tmp_path / name).write_text("[1]" if name == "r.json" else "1\n")
+    with pytest.raises(InputInvalid):
+        open_recording(tmp_path / name, **setting)
+
+
+def test_a_setting_must_not_contradict_the_file(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"samples": [1], "fs": 250, "gain": 100, "baseline": 5}')
+    with open_recording(tmp_path / "r.json", fs=250, gain=100, baseline=5) as source:
+        assert source.info.leads[0].baseline == 5
+    for setting in ({"fs": 360}, {"gain": 200}, {"baseline": 0}):
+        with pytest.raises(InputInvalid, match="the file says"):
+            open_recording(tmp_path / "r.json", **setting)
+
+
+def test_a_start_without_a_zone_is_utc(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"samples": [1], "startTime": "2026-11-25T10:00:00.000001"}')
+    with open_recording(tmp_path / "r.json") as source:
+        assert source.info.start_ns == 1_795_600_800_000_001_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "number"), [("x", 2), ("2.5", 2), ("99999999999", 2), ("[", 2), ("true", 2), ("", 2)]
+)
+def test_json_that_is_none_names_the_sample(tmp_path: Path, wrong: str, number: int) -> None:
+    (tmp_path / "r.json").write_text(f"[1, 2, {wrong}, 4]")
+    with pytest.raises(RecordingUnreadable, match=f"sample {number} is not a whole number") as caught:
+        open_recording(tmp_path / "r.json")
+    assert "99999999999" not in str(caught.value)
+
+
+def test_a_long_json_is_read_by_blocks_and_names_a_sample_of_any_of_them(tmp_path: Path) -> None:
+    counts = (np.arange(700_000) * 7919 % 100_000 - 50_000).tolist()
+    (tmp_path / "r.json").write_text(json.dumps(counts))
+    with open_recording(tmp_path / "r.json") as source:
+        assert source.read(0, 700_000)[0].tolist() == counts
+    (tmp_path / "r.json").write_text(json.dumps([*counts, "x"]))
+    with pytest.raises(RecordingUnreadable, match="sample 700000 is not"):
+        open_recording(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("content", ["[1,2],[3]", "[1,]", "[,1]", "[1 2]", "[1] x", "[", "]", "[[1],[2]]"])
+def test_arrays_that_only_look_like_one_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(RecordingUnreadable, match="not a JSON recording"):
+        open_recording(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.json"])
+@pytest.mark.parametrize("lead", [-1, 1])
+def test_a_lead_that_is_not_there_is_refused(tmp_path: Path, name: str, lead: int) -> None:
+    (tmp_path / name).write_text("[1]" if name == "r.json" else "1\n")
+    with (
+        open_recording(tmp_path / name) as source,
+        pytest.raises(InputInvalid, match=f"there is no lead {lead}"),
+    ):
+        source.read(0, 1, lead)

@@ -68,3 +68,62 @@ def test_a_bad_name_or_folder_is_refused(tmp_path: Path) -> None:
         write_recording(tmp_path / "a b", a_recording(np.zeros((1, 10))))
     with pytest.raises(RecordingUnreadable, match="cannot be written"):
         write_recording(tmp_path / "no" / "r", a_recording(np.zeros((1, 10))))
+
+
+@given(
+    gain=st.floats(1e-3, 1e7),
+    fs=st.floats(50, 1000),
+    start_us=st.integers(-(10**15), 10**16) | st.none(),
+)
+def test_gain_rate_and_start_read_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, gain: float, fs: float, start_us: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("w") / "r"
+    start_ns = None if start_us is None else start_us * 1000
+    info = RecordingInfo("r", fs, (Lead("II", gain, -7),), 1, start_ns)
+    write_recording(str(path), Recording(info, np.array([[1]], np.int16)))
+    with open_recording(path) as source:
+        assert source.info == info
+
+
+def test_the_oracle_reads_the_start(tmp_path: Path) -> None:
+    info = RecordingInfo("r", 250.0, (Lead("II", 200.0, 0),), 1, 1_795_600_800_123_456_000)
+    write_recording(tmp_path / "r", Recording(info, np.array([[1]], np.int16)))
+    assert wfdb.rdheader(str(tmp_path / "r")).base_datetime.isoformat() == "2026-11-25T10:00:00.123456"
+
+
+@pytest.mark.parametrize("wfdb_format", [16, 212])
+def test_an_empty_recording_is_a_recording(tmp_path: Path, wfdb_format: int) -> None:
+    write_recording(tmp_path / "r", a_recording(np.zeros((2, 0))), wfdb_format=wfdb_format)
+    with open_recording(tmp_path / "r") as source:
+        assert source.info.samples == 0
+        assert source.read(0, 10).shape == (2, 0)
+
+
+def test_a_name_cannot_add_a_line_to_the_header(tmp_path: Path) -> None:
+    info = RecordingInfo("r", 250.0, (Lead("II\nx.dat 16", 200.0, 0),), 1)
+    with pytest.raises(InputInvalid, match="cannot be printed"):
+        write_recording(tmp_path / "r", Recording(info, np.array([[1]], np.int16)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_start_of_no_era_is_refused(tmp_path: Path) -> None:
+    info = RecordingInfo("r", 250.0, (Lead("II", 200.0, 0),), 1, 10**24)
+    with pytest.raises(InputInvalid, match="no instant"):
+        write_recording(tmp_path / "r", Recording(info, np.array([[1]], np.int16)))
+
+
+def test_what_was_there_stays_when_writing_fails(tmp_path: Path) -> None:
+    write_recording(tmp_path / "r", a_recording(np.ones((1, 10))))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputInvalid):
+        write_recording(tmp_path / "r", a_recording(np.full((1, 10), 3000)), wfdb_format=212)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_place_that_is_taken_by_a_folder_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "r.dat").mkdir()
+    (tmp_path / "r.hea").mkdir()
+    with pytest.raises(RecordingUnreadable, match="cannot be written"):
+        write_recording(tmp_path / "r", a_recording(np.ones((1, 10))))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.dat", "r.hea"]

@@ -23,8 +23,13 @@ SYMBOLS: Final[dict[int, str]] = {
 _CODES: Final = {symbol: code for code, symbol in SYMBOLS.items()}
 _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
 _NOTE: Final = 22
-_RESOLUTION: Final = re.compile(r"## time resolution: ([\d.eE+-]+)")
-MAX_BYTES: Final = 512 * 2**20
+_RESOLUTION: Final = re.compile(r"## time resolution: (\d+(?:\.\d*)?)\s*", re.ASCII)
+_NUMBERED: Final = re.compile(r"\[(\d{1,2})\]", re.ASCII)
+_LONGEST_STEP: Final = 0x3FF
+MAX_RESOLUTION: Final = 1e9
+"""Ticks per second; beyond it a time resolution is not one."""
+MAX_BYTES: Final = 16 * 2**20
+"""Longest annotation file that is read; a week of beats has 3 MB."""
 
 
 class Annotations(msgspec.Struct, frozen=True, eq=False):
@@ -41,6 +46,12 @@ class Annotations(msgspec.Struct, frozen=True, eq=False):
     """Rate at which ``samples`` count, where the file says so, Hz."""
 
     def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or not np.issubdtype(self.samples.dtype, np.integer):
+            raise InputInvalid(
+                f"the samples are {self.samples.dtype} of shape {self.samples.shape}.",
+                where="annotations",
+                remedy="Give one row of whole sample numbers.",
+            )
         count = self.samples.size
         for name in ("symbols", "aux", "subtypes", "channels", "nums"):
             length = len(getattr(self, name))
@@ -55,30 +66,76 @@ class Annotations(msgspec.Struct, frozen=True, eq=False):
         return self.samples.size
 
 
-def read_annotations(path: Path) -> Annotations:
+class _Columns:
+    """Annotations as they are read, a column each; what else one says comes after its time and code."""
+
+    def __init__(self) -> None:
+        self.samples: list[int] = []
+        self.symbols: list[str] = []
+        self.aux: list[str] = []
+        self.subtypes: list[int] = []
+        self.channels: list[int] = []
+        self.nums: list[int] = []
+        self.fs: float | None = None
+
+    def begin(self, sample: int, code: int, channel: int, num: int) -> None:
+        """One more annotation; its channel and num stay those of the last unless it says otherwise."""
+        self.samples.append(sample)
+        self.symbols.append(SYMBOLS.get(code, f"[{code}]"))
+        self.aux.append("")
+        self.subtypes.append(0)
+        self.channels.append(channel)
+        self.nums.append(num)
+
+    def note(self, text: str) -> None:
+        """The aux text of the last annotation. The first of a file may say at what rate it counts."""
+        self.aux[-1] = text
+        if len(self.samples) > 1 or self.fs is not None or (self.samples[0], self.symbols[0]) != (0, '"'):
+            return
+        said = _RESOLUTION.fullmatch(text)
+        if said is not None and 0 < float(said[1]) < MAX_RESOLUTION:
+            self.fs = float(said[1])
+            for column in (self.samples, self.symbols, self.aux, self.subtypes, self.channels, self.nums):
+                column.clear()
+
+    def finished(self) -> Annotations:
+        """The annotations, when the file has no more."""
+        return Annotations(
+            samples=np.array(self.samples, np.int64),
+            symbols=tuple(self.symbols),
+            aux=tuple(self.aux),
+            subtypes=tuple(self.subtypes),
+            channels=tuple(self.channels),
+            nums=tuple(self.nums),
+            fs=self.fs,
+        )
+
+
+def read_annotations(path: str | Path) -> Annotations:
     """The annotations in a file such as ``100.atr``.
+
+    A code without a standard symbol reads as its number in brackets, ``[42]``. Subtype and num are signed
+    bytes, the channel is an unsigned one, as the WFDB library has them.
 
     Raises
     ------
     RecordingNotFound, RecordingUnreadable : no file, truncated, or no annotation file.
     """
+    path = Path(path)
     with open_file(path) as file:
         content = read_span(file, 0, MAX_BYTES + 1, str(path))
     if len(content) > MAX_BYTES:
         raise RecordingUnreadable(
-            "the annotation file is absurdly large.", where=str(path), remedy="Is it one?"
+            f"the annotation file has more than {MAX_BYTES} bytes.", where=str(path), remedy="Is it one?"
         )
     words = np.frombuffer(content[: len(content) // 2 * 2], "<u2").tolist()
-    rows: list[list[object]] = []
-    at = 0
-    channel = num = 0
-    fs: float | None = None
-    i = 0
+    columns = _Columns()
+    at = channel = num = i = 0
     while i < len(words):
         code, value = words[i] >> 10, words[i] & 0x3FF
         i += 1
         if code == 0 and value == 0:
-            break
+            return columns.finished()
         if code == _SKIP:
             if i + 1 >= len(words):
                 raise _truncated(path)
@@ -87,94 +144,108 @@ def read_annotations(path: Path) -> Annotations:
             i += 2
         elif code == _NUM:
             num = _signed(value)
-            if rows:
-                rows[-1][5] = num
+            if columns.nums:
+                columns.nums[-1] = num
         elif code == _SUB:
-            if rows:
-                rows[-1][3] = _signed(value)
+            if columns.subtypes:
+                columns.subtypes[-1] = _signed(value)
         elif code == _CHN:
-            channel = _signed(value)
-            if rows:
-                rows[-1][4] = channel
+            channel = value & 0xFF
+            if columns.channels:
+                columns.channels[-1] = channel
         elif code == _AUX:
             length = (value + 1) // 2
             if i + length > len(words):
                 raise _truncated(path)
-            text = content[2 * i : 2 * i + value].decode("latin-1")
+            if columns.aux:
+                columns.note(content[2 * i : 2 * i + value].decode("latin-1").rstrip("\0"))
             i += length
-            if rows:
-                rows[-1][2] = text
-        elif code == 0:
-            at += value  # time without an annotation
-        elif code < _SKIP:
-            at += value
-            rows.append([at, SYMBOLS.get(code, f"[{code}]"), "", 0, channel, num])
         else:
-            raise RecordingUnreadable(
-                f"code {code} is not one of an annotation.",
-                where=str(path),
-                remedy="Is it an annotation file?",
-            )
-        if rows and len(rows) == 1 and rows[0][1] == '"' and rows[0][0] == 0 and fs is None:
-            note = _RESOLUTION.match(str(rows[0][2]))
-            if note is not None:
-                fs = float(note[1])
-                rows.clear()
-    columns = list(zip(*rows, strict=True)) or [()] * 6
-    return Annotations(
-        samples=np.array(columns[0], np.int64),
-        symbols=tuple(map(str, columns[1])),
-        aux=tuple(str(text).rstrip("\0") for text in columns[2]),
-        subtypes=tuple(int(str(n)) for n in columns[3]),
-        channels=tuple(int(str(n)) for n in columns[4]),
-        nums=tuple(int(str(n)) for n in columns[5]),
-        fs=fs,
-    )
+            at += value
+            if code:  # 0 is time without an annotation
+                columns.begin(at, code, channel, num)
+    raise _truncated(path)
 
 
-def write_annotations(path: Path, annotations: Annotations) -> None:
-    """Write an annotation file; the whole file appears at once.
+def write_annotations(path: str | Path, annotations: Annotations) -> None:
+    """Write an annotation file, with its ``fs`` as time resolution if it has one; it appears whole.
 
     Raises
     ------
-    InputInvalid : a symbol without a code, an aux text that is too long, samples that go back.
+    InputInvalid : a symbol without a code, a text, subtype, channel or num that does not fit, samples that
+        go back.
+    RecordingUnreadable : the folder does not take it.
     """
     octets = bytearray()
-    last = 0
-    channel = num = 0
+    if annotations.fs is not None:
+        octets += _word(_NOTE, 0) + _aux(_resolution(annotations.fs), 0)
+    last = channel = num = 0
     for k, sample in enumerate(annotations.samples.tolist()):
-        symbol = annotations.symbols[k]
-        code = _CODES.get(symbol)
-        if code is None:
-            raise InputInvalid(
-                f"{symbol!r} is not an annotation symbol.", where=f"annotation {k}", remedy="See annot(5)."
-            )
-        step = sample - last
-        if step < 0:
-            raise InputInvalid("annotations go back in time.", where=f"annotation {k}", remedy="Sort them.")
-        if step > 0x3FF:
-            if step >= 1 << 31:
-                raise InputInvalid("annotations lie too far apart.", where=f"annotation {k}")
-            octets += _word(_SKIP, 0) + _word16(step >> 16) + _word16(step & 0xFFFF)
-            step = 0
-        octets += _word(code, step)
+        octets += _time_and_code(sample - last, _code(annotations.symbols[k], k), k)
         last = sample
         if annotations.subtypes and annotations.subtypes[k]:
-            octets += _word(_SUB, annotations.subtypes[k] & 0x3FF)
+            octets += _word(_SUB, _octet(annotations.subtypes[k], -128, 127, "subtype", k))
         if annotations.channels and annotations.channels[k] != channel:
             channel = annotations.channels[k]
-            octets += _word(_CHN, channel & 0x3FF)
+            octets += _word(_CHN, _octet(channel, 0, 255, "channel", k))
         if annotations.nums and annotations.nums[k] != num:
             num = annotations.nums[k]
-            octets += _word(_NUM, num & 0x3FF)
+            octets += _word(_NUM, _octet(num, -128, 127, "num", k))
         if annotations.aux and annotations.aux[k]:
             octets += _aux(annotations.aux[k], k)
     octets += _word(0, 0)
-    write_whole(path, bytes(octets))
+    write_whole(Path(path), bytes(octets))
+
+
+def _resolution(fs: float) -> str:
+    if not 1e-3 <= fs < MAX_RESOLUTION:  # NaN fails too
+        raise InputInvalid(
+            f"the time resolution is {fs:g} Hz.", where="annotations", remedy="Give the rate they count at."
+        )
+    return f"## time resolution: {repr(float(fs)).removesuffix('.0')}"
+
+
+def _code(symbol: str, k: int) -> int:
+    code = _CODES.get(symbol)
+    if code is not None:
+        return code
+    numbered = _NUMBERED.fullmatch(symbol)
+    if numbered is None or not 0 < int(numbered[1]) < _SKIP:
+        raise InputInvalid(
+            f"{symbol!r} is not an annotation symbol.", where=f"annotation {k}", remedy="See annot(5)."
+        )
+    return int(numbered[1])
+
+
+def _time_and_code(step: int, code: int, k: int) -> bytes:
+    if step < 0:
+        raise InputInvalid("annotations go back in time.", where=f"annotation {k}", remedy="Sort them.")
+    if step <= _LONGEST_STEP:
+        return _word(code, step)
+    if step >= 1 << 31:
+        raise InputInvalid(
+            "annotations lie too far apart: 2^31 samples or more.",
+            where=f"annotation {k}",
+            remedy="Write them to several files.",
+        )
+    return _word(_SKIP, 0) + _word16(step >> 16) + _word16(step & 0xFFFF) + _word(code, 0)
+
+
+def _octet(value: int, low: int, high: int, what: str, k: int) -> int:
+    if not low <= value <= high:
+        raise InputInvalid(
+            f"the {what} must lie in {low} to {high}.", where=f"annotation {k}", remedy="See annot(5)."
+        )
+    return value & 0xFF
 
 
 def _aux(text: str, k: int) -> bytes:
-    content = text.encode("latin-1", errors="replace") + b"\0"  # as the database's own files end it
+    try:
+        content = text.encode("latin-1") + b"\0"  # as the database's own files end it
+    except UnicodeEncodeError:
+        raise InputInvalid(
+            "an aux text has letters that are not of Latin-1.", where=f"annotation {k}", remedy="Spell them."
+        ) from None
     if len(content) > 255:
         raise InputInvalid(
             "an aux text has more than 254 bytes.", where=f"annotation {k}", remedy="Shorten it."
@@ -191,10 +262,13 @@ def _word16(value: int) -> bytes:
 
 
 def _signed(value: int) -> int:
-    return value - 0x400 if value & 0x200 else value
+    """The low byte of a word, signed."""
+    return (value & 0xFF) - ((value & 0x80) << 1)
 
 
 def _truncated(path: Path) -> RecordingUnreadable:
     return RecordingUnreadable(
-        "the annotation file ends in the middle of an annotation.", where=str(path), remedy="Get it again."
+        "the file ends in the middle: an annotation file ends with a mark of its own.",
+        where=str(path),
+        remedy="Get it again.",
     )

@@ -2,12 +2,14 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from einthoven.errors import RecordingNotFound, RecordingUnreadable, ReferenceRefused
 
-__all__ = ["beside", "open_file", "read_span", "read_text", "write_whole"]
+__all__ = ["beside", "open_file", "read_span", "read_text", "replacing", "size_of", "write_whole"]
 
 MAX_TEXT_BYTES: Final = 4 * 2**20
 """Longest header that is read."""
@@ -45,9 +47,19 @@ def read_span(file: BinaryIO, start: int, size: int, where: str) -> bytes:
     try:
         file.seek(start)
         return file.read(size)
+    except (OSError, OverflowError, ValueError) as error:
+        raise RecordingUnreadable(
+            "the file cannot be read.", where=where, remedy="Check the disk, and that it was not closed."
+        ) from error
+
+
+def size_of(file: BinaryIO, where: str) -> int:
+    """Length of an open file, bytes."""
+    try:
+        return file.seek(0, os.SEEK_END)
     except (OSError, ValueError) as error:
         raise RecordingUnreadable(
-            "the file cannot be read.", where=where, remedy="Check the disk."
+            "the file cannot be read.", where=where, remedy="Check the disk, and that it was not closed."
         ) from error
 
 
@@ -67,7 +79,7 @@ def read_text(path: Path) -> str:
             remedy="Is it a header at all?",
         )
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecordingUnreadable(
             f"the header is not text (byte {error.start}).", where=str(path), remedy="Is it a header at all?"
@@ -90,25 +102,41 @@ def beside(header: Path, name: str) -> Path:
     return header.parent / name
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file aside and move it into place.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside ``path`` to write to, moved into its place if nothing is raised, else removed.
 
     Raises
     ------
-    RecordingUnreadable : the folder does not take it.
+    RecordingUnreadable : the folder or the disk does not take it.
     """
     try:
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(aside).replace(path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+    aside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        aside.replace(path)
     except OSError as error:
-        raise RecordingUnreadable(
-            f"the file cannot be written ({error.strerror}).",
-            where=str(path),
-            remedy="Check the folder and its rights.",
-        ) from error
+        aside.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _unwritable(path: Path, error: Exception) -> RecordingUnreadable:
+    reason = getattr(error, "strerror", None) or "the name is not one of a file"
+    return RecordingUnreadable(
+        f"the file cannot be written ({reason}).",
+        where=str(path),
+        remedy="Check the folder, its rights and its free space.",
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; raises as `replacing` does."""
+    with replacing(path) as file:
+        file.write(content)

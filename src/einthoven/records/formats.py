@@ -25,6 +25,18 @@ class Format(NamedTuple):
     invalid: int
     """The count that marks a missing sample in the file."""
     dtype: type[np.int16] | type[np.int32]
+    unfinished: tuple[int, ...] = (0,)
+    """Bytes that the first 0, 1, ... samples of a group need."""
+
+    def octets_of(self, samples: int) -> int:
+        """The fewest bytes that hold so many samples from the start of a group on."""
+        whole, rest = divmod(samples, self.samples)
+        return whole * self.octets + self.unfinished[rest]
+
+    def samples_in(self, octets: int) -> int:
+        """The samples that so many bytes hold."""
+        whole, rest = divmod(max(octets, 0), self.octets)
+        return whole * self.samples + sum(needed <= rest for needed in self.unfinished[1:])
 
 
 def _from_212(octets: _Bytes) -> NDArray[np.int16]:
@@ -64,9 +76,9 @@ FORMATS: Final[dict[int, Format]] = {
     61: Format(1, 2, lambda b: b.view(">i2").astype(np.int16), -32768, np.int16),
     80: Format(1, 1, lambda b: b.astype(np.int16) - np.int16(128), -128, np.int16),
     160: Format(1, 2, lambda b: (b.view("<u2").astype(np.int32) - 32768).astype(np.int16), -32768, np.int16),
-    212: Format(2, 3, _from_212, -2048, np.int16),
-    310: Format(3, 4, _from_310, -512, np.int16),
-    311: Format(3, 4, _from_311, -512, np.int16),
+    212: Format(2, 3, _from_212, -2048, np.int16, (0, 2)),
+    310: Format(3, 4, _from_310, -512, np.int16, (0, 2, 4)),
+    311: Format(3, 4, _from_311, -512, np.int16, (0, 2, 3)),
     24: Format(1, 3, _from_24, -(2**23), np.int32),
     32: Format(1, 4, lambda b: b.view("<i4").astype(np.int32), -(2**31), np.int32),
 }

@@ -1,7 +1,7 @@
 """WFDB headers (header(5) of the WFDB Applications Guide): a record line, then one per signal or segment."""
 
 import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +17,24 @@ DEFAULT_GAIN: Final = 200.0
 MAX_SIGNALS: Final = 512
 MAX_SEGMENTS: Final = 100_000
 
-_NAME: Final = re.compile(r"(?P<name>[^\s/]+)(?:/(?P<segments>\d+))?$")
+_NAME: Final = re.compile(r"(?P<name>[^\s/]+)(?:/(?P<segments>\d+))?$", re.ASCII)
 _FS: Final = re.compile(r"(?P<fs>[\d.eE+-]+)(?:/(?P<counter>[\d.eE+-]+)(?:\([^)]*\))?)?$")
 _FORMAT: Final = re.compile(
-    r"(?P<format>\d+)(?:x(?P<per_frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$"
+    r"(?P<format>\d{1,6})(?:x(?P<per_frame>\d{1,6}))?(?::(?P<skew>\d{1,9}))?(?:\+(?P<offset>\d{1,15}))?$",
+    re.ASCII,
 )
-_GAIN: Final = re.compile(r"(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<units>\S+))?$")
-_PER_MV: Final = {"mV": 1.0, "mv": 1.0, "MV": 1.0, "uV": 1e3, "uv": 1e3, "µV": 1e3, "V": 1e-3, "nV": 1e6}
+_GAIN: Final = re.compile(
+    r"(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>[+-]?\d{1,10})\))?(?:/(?P<units>\S+))?$", re.ASCII
+)
+_TIME: Final = re.compile(
+    r"(?:(?:(?P<h>\d{1,2}):)?(?P<m>\d{1,2}):)?(?P<s>\d{1,2})(?:\.(?P<part>\d{1,9}))?", re.ASCII
+)
+_DATE: Final = re.compile(r"(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4})", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_MV: Final = {
+    "mV": 1.0, "mv": 1.0, "MV": 1.0, "uV": 1e3, "uv": 1e3, "UV": 1e3, "\u00b5V": 1e3, "\u03bcV": 1e3,
+    "V": 1e-3, "v": 1e-3, "nV": 1e6,
+}  # fmt: skip
 
 
 class SignalLine(msgspec.Struct, frozen=True):
@@ -38,9 +49,11 @@ class SignalLine(msgspec.Struct, frozen=True):
     offset: int
     """Bytes before the first sample in the file."""
     gain: float
-    """ADC counts per mV."""
+    """ADC counts per mV; per unit where the unit is no voltage."""
     baseline: int
     name: str
+    foreign_unit: str = ""
+    """The unit, where it is no voltage; else empty."""
 
 
 class SegmentLine(msgspec.Struct, frozen=True):
@@ -102,7 +115,9 @@ def parse_header(text: str, where: str) -> Header:
     rest = lines[1:]
     if match["segments"] is not None:
         count = _integer(match["segments"], where, number, "the number of segments", MAX_SEGMENTS)
-        return Header(match["name"], fs, samples, start_ns, (), tuple(_segments(rest, count, where, number)))
+        return Header(
+            match["name"], fs, samples or None, start_ns, (), tuple(_segments(rest, count, where, number))
+        )
     if len(rest) < signals:
         raise _bad(where, number, f"{signals} signal lines are announced and {len(rest)} follow")
     described = tuple(_signal(line, where, at, index) for index, (at, line) in enumerate(rest[:signals]))
@@ -144,29 +159,29 @@ def _signal(line: str, where: str, number: int, index: int) -> SignalLine:
         per_frame=int(layout["per_frame"] or 1),
         skew=int(layout["skew"] or 0),
         offset=int(layout["offset"] or 0),
-        gain=gain * _PER_MV[units] if units in _PER_MV else gain,
+        gain=gain * _PER_MV.get(units, 1.0),
         baseline=zero if baseline is None else baseline,
         name=name,
+        foreign_unit="" if units in _PER_MV else units,
     )
 
 
 def _start_ns(fields: list[str]) -> int | None:
-    """Base time and date; None unless both are there, because a time without a date is no instant."""
-    if len(fields) < 2:
+    """Base time and date as UTC, because a header names no zone.
+
+    None unless both are there and are ones: a time without a date is no instant.
+    """
+    clock = _TIME.fullmatch(fields[0]) if len(fields) == 2 else None
+    day = _DATE.fullmatch(fields[1]) if len(fields) == 2 else None
+    if clock is None or day is None:
         return None
+    hour, minute, second = (int(clock[part] or 0) for part in "hms")
     try:
-        clock = [float(part) for part in fields[0].split(":")]
-        clock = [0.0] * (3 - len(clock)) + clock
-        day, month, year = (int(part) for part in fields[1].split("/"))
-        whole = int(clock[2])
-        at = datetime.combine(
-            date(year, month, day),
-            time(int(clock[0]), int(clock[1]), whole, round((clock[2] - whole) * 1e6) % 1_000_000),
-            UTC,
-        )
-    except (ValueError, OverflowError, IndexError):
+        at = datetime(int(day["year"]), int(day["month"]), int(day["day"]), hour, minute, second, tzinfo=UTC)
+    except ValueError:
         return None
-    return int(at.timestamp()) * 1_000_000_000 + at.microsecond * 1000
+    part_ns = int((clock["part"] or "0").ljust(9, "0"))
+    return (at - _EPOCH) // timedelta(seconds=1) * 1_000_000_000 + part_ns
 
 
 def _integer(text: str, where: str, number: int, what: str, most: int) -> int:

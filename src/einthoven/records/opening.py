@@ -6,7 +6,8 @@ from typing import Final, Protocol, Self
 
 from einthoven.errors import RecordingNotFound
 from einthoven.records.files import open_file, read_span
-from einthoven.records.text import open_csv, read_json
+from einthoven.records.spans import clipped, rows_of
+from einthoven.records.text import agreed, open_csv, read_json
 from einthoven.records.wfdb import open_wfdb
 from einthoven.signal.recording import Counts, Recording, RecordingInfo
 
@@ -43,7 +44,12 @@ class _InMemory:
 
     def __init__(self, recording: Recording) -> None:
         self.info = recording.info
-        self.read = recording.read
+        self._recording = recording
+
+    def read(self, start: int, stop: int, lead: int | None = None) -> Counts:
+        """See `einthoven.signal.recording.RecordingSource`."""
+        rows_of(self.info, lead)
+        return self._recording.read(*clipped(self.info, start, stop), lead)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -63,15 +69,16 @@ def open_recording(
     """Open a recording; use it as a context manager.
 
     ``path`` names a WFDB record by its stem, header or signal file, a text file of integers (one sample a
-    row), or a JSON file. ``fs`` (Hz), ``gain`` (counts per mV) and ``baseline`` (counts) describe text and
-    JSON files that do not describe themselves; a WFDB header always does.
+    row), or a JSON file; what the file holds counts more than its suffix. ``fs`` (Hz), ``gain`` (counts per
+    mV) and ``baseline`` (counts) describe files that do not describe themselves: CSV, and JSON without these
+    fields, which are else taken to be 125 Hz, 200 counts per mV and 0. They must not contradict a file.
 
     Raises
     ------
     RecordingNotFound : no such file.
     RecordingUnreadable : the message says what is wrong, where, and what to do.
     ReferenceRefused : a header that points outside its folder.
-    InputInvalid : a sampling rate or gain that cannot be.
+    InputInvalid : a sampling rate or gain that cannot be, or that is not the file's own.
     """
     path = Path(path)
     if not path.name or path.name == "..":
@@ -79,16 +86,29 @@ def open_recording(
     suffix = path.suffix.lower()
     header = path.with_name(f"{path.stem}.hea") if suffix in _SIGNALS else path.with_name(f"{path.name}.hea")
     if suffix == ".hea":
-        return open_wfdb(path)
+        return _agreeing(open_wfdb(path), fs, gain, baseline, path)
     if (suffix in _SIGNALS or not _is_file(path)) and _is_file(header):
-        return open_wfdb(header)
-    if not _is_file(path):
-        return open_wfdb(header if suffix in _SIGNALS or not suffix else path)
+        return _agreeing(open_wfdb(header), fs, gain, baseline, header)
     with open_file(path) as file:
         begins = read_span(file, 0, 4096, str(path)).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if begins in {b"{", b"["} or suffix == ".json":
         return _InMemory(read_json(path, fs, gain, baseline))
     return open_csv(path, fs, gain, baseline)
+
+
+def _agreeing(
+    source: OpenRecording, fs: float | None, gain: float | None, baseline: int | None, path: Path
+) -> OpenRecording:
+    """The same, unless what the caller says is not what its header says."""
+    try:
+        agreed("sampling rate", fs, source.info.fs, path)
+        for lead in source.info.leads:
+            agreed("gain", gain, lead.gain, path)
+            agreed("baseline", baseline, lead.baseline, path)
+    except BaseException:
+        source.close()
+        raise
+    return source
 
 
 def _is_file(path: Path) -> bool:

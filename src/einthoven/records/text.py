@@ -1,20 +1,21 @@
 """Recordings as text: one sample a row (the article's files), and JSON."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Annotated, BinaryIO, Final, Self, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.errors import RecordingUnreadable
+from einthoven.errors import InputInvalid, RecordingUnreadable
 from einthoven.records.files import open_file, read_span
+from einthoven.records.spans import clipped, rows_of
 from einthoven.signal.recording import Counts, Lead, Recording, RecordingInfo, missing
 
-__all__ = ["CsvRecording", "open_csv", "read_json"]
+__all__ = ["CsvRecording", "agreed", "open_csv", "read_json"]
 
 DEFAULT_FS: Final = 125.0
 DEFAULT_GAIN: Final = 200.0
@@ -25,6 +26,12 @@ _BLOCK: Final = 2**20
 _LONGEST_ROW: Final = 4096
 _MOST_COLUMNS: Final = 512
 _ROW: Final = re.compile(rb"[\s\d,;+-]*")
+_INTEGER: Final = re.compile(rb"[+-]?\d{1,11}")
+_LONGEST_INTEGER: Final = 11
+_LOST: Final = missing(np.dtype(np.int32))
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_Count = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+_Number = TypeVar("_Number", int, float)
 
 
 class CsvRecording:
@@ -37,7 +44,7 @@ class CsvRecording:
         self._path = path
         self._file: BinaryIO = open_file(path)
         try:
-            names, self._offsets, rows = self._index()
+            names, self._separator, self._offsets, rows = self._index()
             self.info = RecordingInfo(
                 name=path.stem,
                 fs=fs,
@@ -50,35 +57,40 @@ class CsvRecording:
 
     def read(self, start: int, stop: int, lead: int | None = None) -> Counts:
         """See `einthoven.signal.recording.RecordingSource`."""
-        start = min(max(0, start), self.info.samples)
-        stop = min(max(start, stop), self.info.samples)
+        start, stop = clipped(self.info, start, stop)
+        wanted = list(rows_of(self.info, lead))
         columns = len(self.info.leads)
         if stop == start:
-            return np.empty((columns if lead is None else 1, 0), np.int32)
+            return np.empty((len(wanted), 0), np.int32)
         first = start // _STRIDE
         last = min(-(-stop // _STRIDE), len(self._offsets) - 1)
         begin = self._offsets[first]
         content = read_span(self._file, begin, self._offsets[last] - begin, str(self._path))
-        rows = content.splitlines()[start - first * _STRIDE : stop - first * _STRIDE]
-        values = self._parse(rows, start, columns)
-        return values if lead is None else values[lead : lead + 1]
+        span = slice(start - first * _STRIDE, stop - first * _STRIDE)
+        plain = _plain(content, columns, self._separator)
+        values = self._parse(content.split(b"\n")[span], start, columns) if plain is None else plain[span]
+        if len(content) < self._offsets[last] - begin or values.shape[0] != stop - start:
+            raise RecordingUnreadable(
+                f"the file changed while it was read: {values.shape[0]} rows where {stop - start} were.",
+                where=str(self._path),
+                remedy="Open it again when nothing writes to it.",
+            )
+        beyond = ((values < _LOST) | (values > -_LOST - 1)).any(axis=1)
+        if beyond.any():
+            raise self._bad(start + int(beyond.argmax()), "a number that does not fit in 32 bits")
+        return np.ascontiguousarray(values[:, wanted].T, np.int32)
 
-    def _parse(self, rows: list[bytes], start: int, columns: int) -> NDArray[np.int32]:
-        separator = b";" if any(b";" in row for row in rows[:1]) else b","
-        lost = missing(np.dtype(np.int32))
+    def _parse(self, rows: list[bytes], start: int, columns: int) -> NDArray[np.int64]:
+        """Row by row: for rows with spaces, with missing samples, or with something to complain about."""
         out = np.empty((len(rows), columns), np.int64)
         for number, row in enumerate(rows):
-            fields = row.split(separator) if columns > 1 else [row]
+            fields = [field.strip() for field in (row.split(self._separator) if columns > 1 else [row])]
             if len(fields) != columns:
                 raise self._bad(start + number, f"{len(fields)} values instead of {columns}")
-            try:
-                out[number] = [int(field) if field.strip() else lost for field in fields]
-            except (ValueError, OverflowError):
-                raise self._bad(start + number, "not a whole number that fits in 32 bits") from None
-        if out.size and (out.min() < lost or out.max() > -lost - 1):
-            row_number = int(np.flatnonzero(((out < lost) | (out > -lost - 1)).any(axis=1))[0])
-            raise self._bad(start + row_number, "a number that does not fit in 32 bits")
-        return np.ascontiguousarray(out.T.astype(np.int32))
+            if not all(not field or _INTEGER.fullmatch(field) for field in fields):
+                raise self._bad(start + number, "not a whole number that fits in 32 bits")
+            out[number] = [int(field) if field else _LOST for field in fields]
+        return out
 
     def _bad(self, row: int, what: str) -> RecordingUnreadable:
         return RecordingUnreadable(
@@ -87,16 +99,16 @@ class CsvRecording:
             remedy="The file must hold integers, one sample a row.",
         )
 
-    def _index(self) -> tuple[list[str], list[int], int]:
-        """Lead names, the offset of every 4096th row and of the end, and the number of rows."""
+    def _index(self) -> tuple[list[str], bytes, list[int], int]:
+        """Lead names, what separates them, the offset of every 4096th row and of the end, and the rows."""
         head = read_span(self._file, 0, _LONGEST_ROW, str(self._path))
         first, _, _ = head.partition(b"\n")
         begin = 0
         if head.startswith(b"\xef\xbb\xbf"):
             begin = 3
             first = first[3:]
-        if not head.strip():
-            return ["ECG"], [begin], 0
+        if len(head) < _LONGEST_ROW and not head[begin:].strip():
+            return ["ECG"], b",", [begin], 0
         separator = b";" if b";" in first else b","
         columns = first.count(separator) + 1
         if columns > _MOST_COLUMNS or len(first) >= _LONGEST_ROW:
@@ -109,14 +121,14 @@ class CsvRecording:
         if _ROW.fullmatch(first.rstrip(b"\r")) is None:
             names = self._names(first, separator)
             begin += len(first) + 1
-        return names, *self._rows(begin)
+        return names, separator, *self._rows(begin)
 
     def _names(self, row: bytes, separator: bytes) -> list[str]:
         try:
             names = [field.strip(" \t\r\"'") for field in row.decode("utf-8").split(separator.decode())]
         except UnicodeDecodeError:
             names = []
-        if not names or not all(name and name.isprintable() and len(name) <= 64 for name in names):
+        if not names or not all(map(_is_name, names)):
             raise RecordingUnreadable(
                 "the first row is neither numbers nor names of leads.",
                 where=str(self._path),
@@ -170,16 +182,69 @@ class CsvRecording:
 
 def open_csv(path: Path, fs: float | None, gain: float | None, baseline: int | None) -> CsvRecording:
     """A text file of integers; 125 Hz, 200 counts per mV and baseline 0 where nothing else is said."""
-    return CsvRecording(path, fs or DEFAULT_FS, gain or DEFAULT_GAIN, baseline or 0)
+    return CsvRecording(
+        path,
+        DEFAULT_FS if fs is None else fs,
+        DEFAULT_GAIN if gain is None else gain,
+        0 if baseline is None else baseline,
+    )
+
+
+def _plain(content: bytes, columns: int, separator: bytes) -> NDArray[np.int64] | None:
+    """Rows of nothing but integers, shape (rows, columns); None when they are not, for the slow way to say.
+
+    Everything is checked before it is converted: NumPy's own reader stops at what it does not understand.
+    """
+    content = content.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
+    if content.translate(None, b"0123456789-\n" + separator):
+        return None
+    octets = np.frombuffer(content, np.uint8)
+    is_digit = (octets >= ord("0")) & (octets <= ord("9"))
+    minus = np.flatnonzero(octets == ord("-"))
+    ends = np.flatnonzero(~is_digit & (octets != ord("-")))
+    lengths = np.diff(ends, prepend=-1) - 1
+    in_rows = ends.size % columns == 0 and bool(
+        ((octets[ends] == ord("\n")).reshape(-1, columns) == (np.arange(columns) == columns - 1)).all()
+    )
+    leads_a_number = is_digit[minus + 1] & ~is_digit[minus - 1]  # before the first byte: the last, a newline
+    if not in_rows or lengths.min() < 1 or lengths.max() > _LONGEST_INTEGER or not leads_a_number.all():
+        return None
+    values = np.fromstring(content[:-1].replace(b"\n", b",").replace(separator, b","), np.int64, sep=",")
+    return values.reshape(-1, columns)
+
+
+def _is_name(name: str) -> bool:
+    """Whether a field of the first row can name a lead; a number that is no integer must not pass for one."""
+    try:
+        float(name)
+    except ValueError:
+        return bool(name) and name.isprintable() and len(name) <= 64
+    return False
+
+
+def agreed(what: str, given: _Number | None, found: _Number | None, where: Path) -> _Number | None:
+    """What the caller says and what the file says, which must not differ where both speak.
+
+    Raises
+    ------
+    InputInvalid : they differ.
+    """
+    if given is not None and found is not None and given != found:
+        raise InputInvalid(
+            f"the {what} given is {given:g}; the file says {found:g}.",
+            where=str(where),
+            remedy=f"Leave out the {what}, or correct the file.",
+        )
+    return found if given is None else given
 
 
 class _JsonRecording(msgspec.Struct, rename="camel"):
     """The article's ECG object, as far as a recording needs it; other fields are let be."""
 
     samples: msgspec.Raw
-    fs: float = DEFAULT_FS
-    gain: float = DEFAULT_GAIN
-    baseline: int = 0
+    fs: float | None = None
+    gain: float | None = None
+    baseline: int | None = None
     start_time: datetime | None = None
     lead: str = "ECG"
 
@@ -187,11 +252,12 @@ class _JsonRecording(msgspec.Struct, rename="camel"):
 def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | None) -> Recording:
     """A JSON array of integers, or an object with ``samples`` and perhaps ``fs``, ``gain``, ``baseline``.
 
-    ``null`` is a missing sample. What the caller says counts more than what the file says.
+    ``null`` is a missing sample; a ``startTime`` without a zone is UTC.
 
     Raises
     ------
-    RecordingUnreadable : not JSON, not integers, or too large.
+    RecordingUnreadable : not JSON, not integers (the message has the sample's number), or too large.
+    InputInvalid : the caller says one thing and the file another.
     """
     with open_file(path) as file:
         content = read_span(file, 0, MAX_JSON_BYTES + 1, str(path))
@@ -201,6 +267,7 @@ def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | 
             where=str(path),
             remedy="Store long recordings as WFDB or CSV, which are read a span at a time.",
         )
+    content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         is_bare = content.lstrip()[:1] == b"["
         described = (
@@ -216,21 +283,67 @@ def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | 
             where=str(path),
             remedy="It must be an array of integers, or an object with such an array in samples.",
         ) from None
-    start = described.start_time
-    lead = Lead(described.lead, gain or described.gain, described.baseline if baseline is None else baseline)
+    fs = agreed("sampling rate", fs, described.fs, path)
+    gain = agreed("gain", gain, described.gain, path)
+    baseline = agreed("baseline", baseline, described.baseline, path)
+    lead = Lead(described.lead, DEFAULT_GAIN if gain is None else gain, baseline or 0)
     info = RecordingInfo(
         name=path.stem,
-        fs=fs or described.fs,
+        fs=DEFAULT_FS if fs is None else fs,
         leads=(lead,),
         samples=counts.size,
-        start_ns=None if start is None else round(start.timestamp() * 1e6) * 1000,
+        start_ns=_instant_ns(described.start_time),
     )
     return Recording(info, counts[None, :])
 
 
+def _instant_ns(start: datetime | None) -> int | None:
+    if start is None:
+        return None
+    if start.tzinfo is None:
+        start = start.replace(tzinfo=UTC)
+    return (start - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
 def _integers(content: bytes) -> NDArray[np.int32]:
-    values = msgspec.json.decode(content, type=list[int | None])
-    lost = missing(np.dtype(np.int32))
-    if any(value is not None and not lost <= value <= -lost - 1 for value in values):
-        raise msgspec.ValidationError("Expected integers that fit in 32 bits")
-    return np.array([lost if value is None else value for value in values], np.int32)
+    """The integers of a JSON array, decoded a block at a time, so that no list of them all is made."""
+    content = content.strip()
+    if not (content.startswith(b"[") and content.endswith(b"]") and len(content) > 1):
+        raise msgspec.ValidationError("Expected `array` of integers")
+    inner = content[1:-1]
+    if not inner.strip():
+        return np.empty(0, np.int32)
+    pieces: list[NDArray[np.int32]] = []
+    at = first = 0
+    while at <= len(inner):
+        end = inner.find(b",", at + _BLOCK)
+        end = len(inner) if end < 0 else end
+        pieces.append(_piece(inner[at:end], first))
+        first += pieces[-1].size
+        at = end + 1
+    return np.concatenate(pieces)
+
+
+def _piece(content: bytes, first: int) -> NDArray[np.int32]:
+    """Part of an array, from element ``first`` on."""
+    try:
+        values = msgspec.json.decode(b"[" + content + b"]", type=list[_Count | None])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        values = []
+    if not values:
+        raise msgspec.ValidationError(
+            f"sample {first + _first_wrong(content)} is not a whole number that fits in 32 bits"
+        )
+    return np.array([_LOST if value is None else value for value in values], np.int32)
+
+
+def _first_wrong(content: bytes) -> int:
+    return next((number for number, field in enumerate(content.split(b",")) if not _is_count(field)), 0)
+
+
+def _is_count(field: bytes) -> bool:
+    try:
+        msgspec.json.decode(field, type=_Count | None)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return False
+    return True

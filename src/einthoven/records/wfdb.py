@@ -1,22 +1,31 @@
-"""WFDB recordings, read a span at a time; nothing in a header is trusted before the files agree with it."""
+"""WFDB recordings, read a span at a time; nothing in a header is trusted before the files agree with it.
 
+Headers are as header(5) and samples as signal(5) of the WFDB Applications Guide have them. Deviations: skewed
+signals are refused; a segment with another gain than its record is refused, not rescaled; checksums and
+initial values are not compared, because published sets have wrong ones.
+"""
+
+import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import RecordingNotFound, RecordingUnreadable
-from einthoven.records.files import beside, open_file, read_span
+from einthoven.records.files import beside, open_file, read_span, size_of
 from einthoven.records.formats import FORMATS
 from einthoven.records.header import Header, SegmentLine, SignalLine, read_header
+from einthoven.records.spans import clipped, rows_of
 from einthoven.signal.recording import Counts, Lead, RecordingInfo, missing
 
 __all__ = ["MultiSegment", "SignalFiles", "open_wfdb"]
 
 _GAP: Final = "~"
+MAX_GAP_S: Final = 366 * 86_400
+"""Gaps of a record together; beyond it the header is wrong, and no file bounds what it costs to read."""
 
 
 class _Group(msgspec.Struct, frozen=True):
@@ -36,8 +45,9 @@ class SignalFiles:
 
     def __init__(self, header: Header, path: Path) -> None:
         self._where = str(path)
+        self._lines = header.signals
         self._groups = _groups(header, path)
-        self._wide = any(FORMATS[group.format].dtype is np.int32 for group in self._groups)
+        self.dtype = _dtype(any(FORMATS[group.format].dtype is np.int32 for group in self._groups))
         self._files: dict[Path, BinaryIO] = {}
         try:
             for group in self._groups:
@@ -55,11 +65,10 @@ class SignalFiles:
 
     def read(self, start: int, stop: int, lead: int | None = None) -> Counts:
         """See `einthoven.signal.recording.RecordingSource`."""
-        start = min(max(0, start), self.info.samples)
-        stop = min(max(start, stop), self.info.samples)
-        dtype = np.int32 if self._wide else np.int16
-        rows = range(len(self.info.leads)) if lead is None else (lead,)
-        out = np.empty((len(rows), stop - start), dtype)
+        start, stop = clipped(self.info, start, stop)
+        rows = rows_of(self.info, lead)
+        _refuse_foreign(self._lines, rows, self._where)
+        out: Counts = np.empty((len(rows), stop - start), self.dtype)
         for group in self._groups:
             if stop > start and any(row in group.rows for row in rows):
                 frames = self._frames(group, start, stop)
@@ -92,37 +101,46 @@ class SignalFiles:
             self._files[group.path], group.offset + from_group * layout.octets, size, str(group.path)
         )
         octets = np.frombuffer(content, np.uint8)
+        skip = first - from_group * layout.samples
         if octets.size < size:  # the last group may be cut off where the last sample ends
+            needed = layout.octets_of(skip + last - first)
+            if octets.size < needed:
+                raise RecordingUnreadable(
+                    f"the file became shorter while it was read: {octets.size} bytes where {needed} were.",
+                    where=str(group.path),
+                    remedy="Open it again when nothing writes to it.",
+                )
             octets = np.pad(octets, (0, size - octets.size))
         decoded = layout.decode(octets)
-        skip = first - from_group * layout.samples
         frames: NDArray[np.int16] | NDArray[np.int32] = decoded[skip : skip + last - first]
         return frames.reshape(-1, width)
 
     def _length(self, header: Header) -> int:
         """Frames in the record: what the header says, checked against the files, or what they hold."""
-        held = []
-        for group in self._groups:
-            size = group.path.stat().st_size - group.offset
-            layout = FORMATS[group.format]
-            whole, rest = divmod(max(size, 0), layout.octets)
-            tail = rest * layout.samples // layout.octets
-            held.append(((whole * layout.samples + tail) // sum(group.per_frame), group.path, size))
-        if not held:
-            return header.samples or 0
-        frames, path, size = min(held)
-        if header.samples is None:
-            return frames
-        if frames < header.samples:
-            group = next(group for group in self._groups if group.path == path)
-            layout = FORMATS[group.format]
-            wanted = -(-header.samples * sum(group.per_frame) * layout.octets // layout.samples)
+        return min((self._frames_in(group, header.samples) for group in self._groups), default=0)
+
+    def _frames_in(self, group: _Group, promised: int | None) -> int:
+        """Frames that one file gives: as many as the header promises, or all that it holds."""
+        size = size_of(self._files[group.path], str(group.path)) - group.offset
+        layout, width = FORMATS[group.format], sum(group.per_frame)
+        if size < 0:
             raise RecordingUnreadable(
-                f"the header promises {header.samples} samples, {wanted} bytes; the file has {max(size, 0)}.",
-                where=str(path),
+                f"the header has the samples begin at byte {group.offset}; "
+                f"the file has {size + group.offset} bytes.",
+                where=str(group.path),
                 remedy="Get the file again, or correct the header.",
             )
-        return header.samples
+        held = layout.samples_in(size) // width
+        if promised is None:
+            return held
+        if held < promised:
+            wanted = layout.octets_of(promised * width)
+            raise RecordingUnreadable(
+                f"the header promises {promised} samples, {wanted} bytes; the file has {size}.",
+                where=str(group.path),
+                remedy="Get the file again, or correct the header.",
+            )
+        return promised
 
 
 def _groups(header: Header, path: Path) -> tuple[_Group, ...]:
@@ -170,20 +188,40 @@ def _signal(
     index: int,
     dtype: np.dtype[np.int16] | np.dtype[np.int32],
 ) -> Counts:
-    """One signal of the frames, missing samples marked as `missing` says."""
+    """One signal of the frames, missing samples marked as `missing` says.
+
+    Several samples of a frame are averaged and the mean cut towards zero, as WFDB's low-resolution mode has
+    it; where one of them is missing, so is the mean.
+    """
     start = sum(group.per_frame[:index])
     count = group.per_frame[index]
     part = frames[:, start : start + count]
     invalid = FORMATS[group.format].invalid
-    lost = (part == invalid).any(axis=1)
-    values: Any
+    counts: Counts = np.empty(part.shape[0], dtype)
     if count == 1:
-        values = part[:, 0].astype(dtype)
+        counts[:] = part[:, 0]
     else:
-        values = np.floor_divide(part.sum(axis=1, dtype=np.int64), count).astype(dtype)
-    values[lost] = missing(dtype)
-    counts: Counts = values
+        total = part.sum(axis=1, dtype=np.int64)
+        counts[:] = np.sign(total) * (np.abs(total) // count)
+    if count > 1 or invalid != missing(dtype):
+        counts[(part == invalid).any(axis=1) if count > 1 else counts == invalid] = missing(dtype)
     return counts
+
+
+def _dtype(wide: bool) -> np.dtype[np.int16] | np.dtype[np.int32]:
+    """What holds the samples of a record: 16 bits unless one of its formats has more."""
+    return np.dtype(np.int32) if wide else np.dtype(np.int16)
+
+
+def _refuse_foreign(lines: tuple[SignalLine, ...], rows: tuple[int, ...], where: str) -> None:
+    """A lead in another unit than volts has no gain in counts per mV: it is listed, and not read."""
+    for row in rows:
+        if lines[row].foreign_unit:
+            raise RecordingUnreadable(
+                f"lead {row} ({lines[row].name}) is no voltage; its unit is {lines[row].foreign_unit}.",
+                where=where,
+                remedy="Read the other leads by their numbers.",
+            )
 
 
 class MultiSegment:
@@ -191,29 +229,41 @@ class MultiSegment:
 
     def __init__(self, header: Header, path: Path) -> None:
         self._path = path
+        self._fs = header.fs
+        self._open: tuple[int, SignalFiles] | None = None
         segments = header.segments
         layout: Header | None = None
-        if segments and segments[0].samples == 0 and segments[0].name != _GAP:
+        if segments[0].samples == 0 and segments[0].name != _GAP:
             layout = _segment_header(path, segments[0])
             segments = segments[1:]
-        self._starts = np.concatenate(([0], np.cumsum([s.samples for s in segments], dtype=np.int64)))
         self._segments = segments
-        self._open: tuple[int, SignalFiles] | None = None
-        model = layout or self._first_header()
-        total = int(self._starts[-1])
+        total = sum(segment.samples for segment in segments)
         if header.samples is not None and header.samples != total:
             raise RecordingUnreadable(
                 f"the segments have {total} samples together; the header says {header.samples}.",
                 where=str(path),
                 remedy="Mend the header.",
             )
+        self._refuse_absurd_gaps()
+        self._lines = (layout or self._first_header()).signals
+        self.dtype = self._widest()
+        self._starts = np.concatenate(([0], np.cumsum([s.samples for s in segments], dtype=np.int64)))
         self.info = RecordingInfo(
             name=header.name,
             fs=header.fs,
-            leads=tuple(Lead(line.name, line.gain, line.baseline) for line in model.signals),
+            leads=tuple(Lead(line.name, line.gain, line.baseline) for line in self._lines),
             samples=total,
             start_ns=header.start_ns,
         )
+
+    def _refuse_absurd_gaps(self) -> None:
+        gaps = sum(segment.samples for segment in self._segments if segment.name == _GAP)
+        if not gaps <= MAX_GAP_S * self._fs:  # NaN fails too
+            raise RecordingUnreadable(
+                f"the record has {gaps} samples of gaps; more than a year cannot be meant.",
+                where=str(self._path),
+                remedy="Mend the header.",
+            )
 
     def _first_header(self) -> Header:
         for segment in self._segments:
@@ -221,70 +271,72 @@ class MultiSegment:
                 return _segment_header(self._path, segment)
         raise RecordingUnreadable("the record has no segment.", where=str(self._path), remedy="Mend it.")
 
+    def _widest(self) -> np.dtype[np.int16] | np.dtype[np.int32]:
+        """The type that holds every segment, each opened once: a broken one is said when the record opens."""
+        wide = False
+        for segment in self._segments:
+            if segment.name != _GAP:
+                with self._opened(segment) as source:
+                    wide = wide or source.dtype == np.int32
+        return _dtype(wide)
+
     def read(self, start: int, stop: int, lead: int | None = None) -> Counts:
         """See `einthoven.signal.recording.RecordingSource`."""
-        start = min(max(0, start), self.info.samples)
-        stop = min(max(start, stop), self.info.samples)
-        rows = range(len(self.info.leads)) if lead is None else (lead,)
-        pieces: list[NDArray[np.int32]] = []
+        start, stop = clipped(self.info, start, stop)
+        rows = rows_of(self.info, lead)
+        _refuse_foreign(self._lines, rows, str(self._path))
+        out: Counts = np.full((len(rows), stop - start), missing(self.dtype), self.dtype)
         number = int(np.searchsorted(self._starts, start, side="right")) - 1
         at = start
         while at < stop:
             end = min(stop, int(self._starts[number + 1]))
-            if end > at:
-                pieces.append(self._piece(number, at, end, rows))
+            if end > at and self._segments[number].name != _GAP:
+                self._fill(out[:, at - start : end - start], number, at - int(self._starts[number]), rows)
             at, number = end, number + 1
-        if not pieces:
-            return np.empty((len(rows), 0), np.int16)
-        whole = np.concatenate(pieces, axis=1)
-        lost = whole == missing(np.dtype(np.int32))
-        known = whole[~lost]
-        if known.size == 0 or (known.min() > -32768 and known.max() < 32768):
-            narrow = whole.astype(np.int16)
-            narrow[lost] = missing(np.dtype(np.int16))
-            return narrow
-        return whole
+        return out
 
-    def _piece(self, number: int, start: int, stop: int, rows: range | tuple[int, ...]) -> NDArray[np.int32]:
-        out = np.full((len(rows), stop - start), missing(np.dtype(np.int32)), np.int32)
-        segment = self._segments[number]
-        if segment.name == _GAP:
-            return out
-        source = self._source(number, segment)
-        offset = int(self._starts[number])
-        here = {described.name: index for index, described in enumerate(source.info.leads)}
+    def _fill(self, out: Counts, number: int, start: int, rows: tuple[int, ...]) -> None:
+        """Put what a segment has from its sample ``start`` on into a piece, shape (rows, samples)."""
+        source = self._source(number)
+        here = {key: index for index, key in enumerate(_keys(source.info))}
+        keys = _keys(self.info)
         for place, row in enumerate(rows):
-            wanted = self.info.leads[row]
-            index = here.get(wanted.name)
+            index = here.get(keys[row])
             if index is None:
                 continue
-            if source.info.leads[index] != wanted:
+            if source.info.leads[index] != self.info.leads[row]:
                 raise RecordingUnreadable(
-                    f"segment {segment.name} has another gain or baseline than the record.",
+                    f"segment {self._segments[number].name} has another gain or baseline than the record.",
                     where=str(self._path),
                     remedy="Analyse its segments one by one.",
                 )
-            counts = source.read(start - offset, stop - offset, index)[0]
+            counts = source.read(start, start + out.shape[1], index)[0]
             out[place] = counts
-            out[place][counts == missing(counts.dtype)] = missing(out.dtype)
-        return out
+            if counts.dtype != out.dtype:
+                out[place][counts == missing(counts.dtype)] = missing(out.dtype)
 
-    def _source(self, number: int, segment: SegmentLine) -> SignalFiles:
+    def _source(self, number: int) -> SignalFiles:
         if self._open is not None:
             if self._open[0] == number:
                 return self._open[1]
             self._open[1].close()
             self._open = None
+        source = self._opened(self._segments[number])
+        self._open = (number, source)
+        return source
+
+    def _opened(self, segment: SegmentLine) -> SignalFiles:
         source = SignalFiles(_segment_header(self._path, segment), self._path)
+        wrong = ""
         if source.info.samples < segment.samples:
+            wrong = f"has {source.info.samples} samples; the record says {segment.samples}."
+        elif not math.isclose(source.info.fs, self._fs, rel_tol=1e-6):
+            wrong = f"is sampled at {source.info.fs:g} Hz; the record at {self._fs:g} Hz."
+        if wrong:
             source.close()
             raise RecordingUnreadable(
-                f"segment {segment.name} has {source.info.samples} samples; "
-                f"the record says {segment.samples}.",
-                where=str(self._path),
-                remedy="Get the segment again.",
+                f"segment {segment.name} {wrong}", where=str(self._path), remedy="Get the segment again."
             )
-        self._open = (number, source)
         return source
 
     def close(self) -> None:
@@ -300,6 +352,16 @@ class MultiSegment:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _keys(info: RecordingInfo) -> list[tuple[str, int]]:
+    """What a lead is found by in a segment: its name, and which of the leads of that name it is."""
+    seen: dict[str, int] = {}
+    keys = []
+    for lead in info.leads:
+        seen[lead.name] = seen.get(lead.name, -1) + 1
+        keys.append((lead.name, seen[lead.name]))
+    return keys
 
 
 def _segment_header(path: Path, segment: SegmentLine) -> Header:

@@ -1,71 +1,74 @@
-"""Recordings out, as WFDB."""
+"""Recordings out, as WFDB (header(5) and signal(5) of the WFDB Applications Guide)."""
 
-import os
 import re
-import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from einthoven.errors import InputInvalid, RecordingUnreadable
-from einthoven.records.files import write_whole
+from einthoven.errors import InputInvalid
+from einthoven.records.files import replacing
 from einthoven.records.formats import encode_16, encode_212
 from einthoven.signal.recording import RecordingInfo, RecordingSource, missing
 
 __all__ = ["write_recording"]
 
 _SPAN: Final = 2**16
+"""Samples of each lead that are held at once; even, so that format 212 begins each span on a whole byte."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _RANGES: Final = {16: (-32767, 32767), 212: (-2047, 2047)}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def write_recording(stem: Path, source: RecordingSource, *, wfdb_format: Literal[16, 212] = 16) -> None:
+def write_recording(stem: str | Path, source: RecordingSource, *, wfdb_format: Literal[16, 212] = 16) -> None:
     """Write ``stem.hea`` and ``stem.dat``, exact in ADC counts; the files appear whole.
+
+    The start is kept to the microsecond, as UTC.
 
     Raises
     ------
-    InputInvalid : a name that WFDB does not take, or counts that the format does not hold.
+    InputInvalid : names that WFDB does not take, or counts that the format does not hold.
     RecordingUnreadable : the folder does not take the files.
     """
+    stem = Path(stem)
     if _NAME.fullmatch(stem.name) is None:
         raise InputInvalid(
             "a WFDB record's name has letters, digits, '_' and '-' only.",
             where=stem.name,
             remedy="Rename it.",
         )
-    info = source.info
-    checks = [0] * len(info.leads)
-    first = [0] * len(info.leads)
-    try:
-        descriptor, aside = tempfile.mkstemp(dir=stem.parent, prefix=".")
-    except OSError as error:
-        raise RecordingUnreadable(
-            f"the file cannot be written ({error.strerror}).", where=str(stem), remedy="Check the folder."
-        ) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for start in range(0, info.samples, _SPAN):
-                counts = _fitting(source, start, wfdb_format)
-                if start == 0:
-                    first = counts[:, 0].tolist()
-                checks = [
-                    check + int(total)
-                    for check, total in zip(checks, counts.sum(1, dtype=np.int64), strict=True)
-                ]
-                samples = np.ascontiguousarray(counts.T).reshape(-1)
-                file.write(encode_16(samples) if wfdb_format == 16 else encode_212(samples))
-        Path(aside).replace(stem.with_name(f"{stem.name}.dat"))
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    header = _header(info, stem.name, wfdb_format, first, checks)
-    write_whole(stem.with_name(f"{stem.name}.hea"), header.encode())
+    if not all(lead.name.isprintable() for lead in source.info.leads):
+        raise InputInvalid(
+            "a lead's name has letters that cannot be printed.", where=stem.name, remedy="Rename the lead."
+        )
+    record_line = _record_line(source.info, stem.name)
+    with (
+        replacing(stem.with_name(f"{stem.name}.dat")) as signals,
+        replacing(stem.with_name(f"{stem.name}.hea")) as header,
+    ):
+        first, sums = _write_samples(signals, source, wfdb_format)
+        lines = _signal_lines(source.info, stem.name, wfdb_format, first, sums)
+        header.write("".join([record_line, *lines]).encode())
 
 
-def _fitting(
-    source: RecordingSource, start: int, wfdb_format: int
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.int16]]":
+def _write_samples(file: BinaryIO, source: RecordingSource, wfdb_format: int) -> tuple[list[int], list[int]]:
+    """Write the samples a span at a time; gives each lead's first sample and its sum."""
+    leads = len(source.info.leads)
+    first, sums = [0] * leads, np.zeros(leads, np.int64)
+    for start in range(0, source.info.samples, _SPAN):
+        counts = _fitting(source, start, wfdb_format)
+        if start == 0:
+            first = counts[:, 0].tolist()
+        sums += counts.sum(axis=1, dtype=np.int64)
+        samples = np.ascontiguousarray(counts.T).reshape(-1)
+        file.write(encode_16(samples) if wfdb_format == 16 else encode_212(samples))
+    return first, sums.tolist()
+
+
+def _fitting(source: RecordingSource, start: int, wfdb_format: int) -> NDArray[np.int16]:
+    """A span of counts in the format's range, missing samples as the format marks them."""
     counts = source.read(start, start + _SPAN)
     lost = counts == missing(counts.dtype)
     low, high = _RANGES[wfdb_format]
@@ -81,13 +84,31 @@ def _fitting(
     return narrow
 
 
-def _header(info: RecordingInfo, name: str, wfdb_format: int, first: list[int], checks: list[int]) -> str:
-    lines = [f"{name} {len(info.leads)} {info.fs:.10g} {info.samples}"]
+def _record_line(info: RecordingInfo, name: str) -> str:
+    line = f"{name} {len(info.leads)} {_exact(info.fs)} {info.samples}"
+    if info.start_ns is None:
+        return f"{line}\n"
+    try:
+        start = _EPOCH + timedelta(microseconds=info.start_ns // 1000)
+    except OverflowError:
+        raise InputInvalid(
+            "the start is no instant of the years 1 to 9999.", where=info.name, remedy="Give ns since 1970."
+        ) from None
+    part = f".{start.microsecond:06d}" if start.microsecond else ""
+    return f"{line} {start:%H:%M:%S}{part} {start.day:02d}/{start.month:02d}/{start.year:04d}\n"
+
+
+def _signal_lines(
+    info: RecordingInfo, name: str, wfdb_format: int, first: list[int], sums: list[int]
+) -> list[str]:
     bits = 12 if wfdb_format == 212 else 16
-    for lead, start, check in zip(info.leads, first, checks, strict=True):
-        total = (check + 2**15) % 2**16 - 2**15
-        lines.append(
-            f"{name}.dat {wfdb_format} {lead.gain:.10g}({lead.baseline})/mV {bits} 0 "
-            f"{start} {total} 0 {lead.name}"
-        )
-    return "\n".join(lines) + "\n"
+    return [
+        f"{name}.dat {wfdb_format} {_exact(lead.gain)}({lead.baseline})/mV {bits} 0 "
+        f"{start} {(total + 2**15) % 2**16 - 2**15} 0 {lead.name}\n"
+        for lead, start, total in zip(info.leads, first, sums, strict=True)
+    ]
+
+
+def _exact(value: float) -> str:
+    """The shortest decimal that reads back as the same number."""
+    return repr(float(value)).removesuffix(".0")

@@ -109,13 +109,13 @@ def test_the_page_of_commands_knows_every_command_and_option() -> None:
         path.write_text(commands_page())
     page = " ".join(path.read_text().split())
     context = click.Context(_group)
-    every = [(name, _group.get_command(context, name)) for name in _COMMANDS]
-    for name, command in [row for name, one in every if one for row in commands_of(one, name)]:
-        assert f"## einthoven {name} " in page
+    top = [(name, _group.get_command(context, name)) for name in _COMMANDS]
+    for title, command in [row for name, one in top if one for row in commands_of(one, name)]:
+        assert f"## einthoven {title} " in page
         for option in command.params:
-            assert all(word in page for word in option.opts), (name, option.opts)
+            assert all(word in page for word in option.opts), (title, option.opts)
             if isinstance(option, click.Option) and option.help:
-                assert option.help.split("  ")[0] in page, (name, option.opts)
+                assert option.help.split("  ")[0] in page, (title, option.opts)
 
 
 def rules_page() -> str:

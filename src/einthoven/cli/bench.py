@@ -17,8 +17,11 @@ from einthoven.cli.machine import machine, workers_here
 from einthoven.errors import CallerError, RecordingNotFound
 from einthoven.evaluation import CLASS_MAPS, NoisyPeriods, RecordReport, Report, Share, report_of
 from einthoven.evaluation.beats import ROWS, BeatTable
+from einthoven.evaluation.mistakes import Strip
 from einthoven.evaluation.stress import NoiseLevel
-from einthoven.runtime.accuracy import Mode, Stress, record_report
+from einthoven.pictures.accuracy import accuracy_page
+from einthoven.records.files import write_whole
+from einthoven.runtime.accuracy import Mode, Stress, compared_record
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.runtime.speed import kernel_times_s, samples_of, stream_us, time_all
 from einthoven.version import __version__
@@ -77,6 +80,11 @@ def command() -> None:
     help="Seconds not scored.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a report with the worst strips into this HTML file; it needs nothing else.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def ec57(
     data: Path,
@@ -89,6 +97,7 @@ def ec57(
     with_paced: bool,
     start_s: float,
     workers: int | None,
+    page: Path | None,
     as_json: bool,
 ) -> int:
     """Compare the analysis with expert annotations, beat by beat, run by run, episode by episode.
@@ -114,19 +123,21 @@ def ec57(
                 number,
                 name,
                 pool.submit(
-                    record_report,
+                    compared_record,
                     folder / name,
                     lead=lead,
                     mode=mode,
                     class_map=class_map,
                     start_s=start_s,
                     stress=stress,
+                    with_strips=page is not None,
                 ),
             )
             for number, stress in enumerate(runs)
             for name in names
         ]
         reports: list[dict[str, RecordReport]] = [{} for _ in runs]
+        strips: list[Strip] = []
         for number, name, future in track(
             running,
             "Comparing",
@@ -135,7 +146,9 @@ def ec57(
             transient=True,
             disable=as_json,
         ):
-            reports[number][name] = future.result()
+            compared = future.result()
+            reports[number][name] = compared.report
+            strips += compared.strips
     report = report_of(reports[0])
     noisy = {str(level): report_of(one) for level, one in zip(levels, reports[1:], strict=True)}
     protocol: dict[str, Any] = {
@@ -151,8 +164,12 @@ def ec57(
         "noise": [str(level) for level in levels],
         "standard": start_s == START_S and database == "mitdb" and not with_paced and records is None,
     }
+    figures = _figures(report, noisy, protocol)
+    if page is not None:
+        write_whole(page, accuracy_page(figures, strips).encode())
+        click.echo(f"Report: {page}", err=True)
     if as_json:
-        click.echo(json.dumps(_figures(report, noisy, protocol)))
+        click.echo(json.dumps(figures))
     else:
         _print(report, noisy, protocol)
     return 0

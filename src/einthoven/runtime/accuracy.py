@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from einthoven.errors import DefectError, InputInvalid, RecordingUnreadable
 from einthoven.evaluation import CLASS_MAPS, Labels, NoisyPeriods, RecordReport, beat_table, labels_of
+from einthoven.evaluation.mistakes import MISTAKES, STRIP_S, Strip, mistakes, strip_of, worst_start
 from einthoven.evaluation.report import compare
 from einthoven.evaluation.stress import (
     NoiseKind,
@@ -27,10 +28,10 @@ from einthoven.records import annotations_of, open_recording, read_annotations
 from einthoven.signal.beats import NEIGHBOURS
 from einthoven.signal.findings import Findings
 from einthoven.signal.quality import CELL, GRADE
-from einthoven.signal.recording import Recording, RecordingInfo, RecordingSource, missing
+from einthoven.signal.recording import Recording, RecordingInfo, RecordingSource, missing, span_mv
 from einthoven.signal.resampling import FS
 
-__all__ = ["Mode", "Stress", "analyse_in_mode", "record_report", "stressed"]
+__all__ = ["Compared", "Mode", "Stress", "analyse_in_mode", "compared_record", "stressed"]
 
 Mode = Literal["stream", "isolated", "whole"]
 SEGMENT_S: Final = 30.0
@@ -49,6 +50,14 @@ class Stress(msgspec.Struct, frozen=True):
     """Record 118, from which ``118e00`` was made."""
 
 
+class Compared(msgspec.Struct, frozen=True, eq=False):
+    """What a comparison of one record gives."""
+
+    report: RecordReport
+    strips: tuple[Strip, ...] = ()
+    """At most one for each kind of mistake: where the record has most of them."""
+
+
 class Stressed(NamedTuple):
     """A recording of one lead with noise in it."""
 
@@ -59,9 +68,16 @@ class Stressed(NamedTuple):
     """As measured inside the periods; inf without noise."""
 
 
-def record_report(
-    path: Path, *, lead: int, mode: Mode, class_map: str, start_s: float, stress: Stress | None = None
-) -> RecordReport:
+def compared_record(
+    path: Path,
+    *,
+    lead: int,
+    mode: Mode,
+    class_map: str,
+    start_s: float,
+    stress: Stress | None = None,
+    with_strips: bool = False,
+) -> Compared:
     """Analyse and compare; the test annotations are those that ``analyze --annotations`` writes.
 
     With ``stress``, noise is added before the analysis, and the noisy periods are also counted apart.
@@ -73,27 +89,53 @@ def record_report(
     """
     marks = read_annotations(path.with_name(f"{path.name}.atr"))
     chosen = CLASS_MAPS[class_map]
-    with open_recording(path) as source:
-        info = source.info
+    with open_recording(path) as opened:
+        info = opened.info
         reference = labels_of(marks, info.samples, chosen)
-        mixed = None if stress is None else stressed(source, lead, reference, stress)
-        findings = (
-            analyse_in_mode(source, lead, mode)
-            if mixed is None
-            else analyse_in_mode(mixed.recording, 0, mode)
-        )
-    if findings is None:
-        raise RecordingUnreadable("the record is empty.", where=str(path), remedy="Leave it out.")
-    test = labels_of(annotations_of(findings), info.samples, chosen)
+        mixed = None if stress is None else stressed(opened, lead, reference, stress)
+        source: RecordingSource = opened if mixed is None else mixed.recording
+        number = lead if mixed is None else 0
+        findings = analyse_in_mode(source, number, mode)
+        if findings is None:
+            raise RecordingUnreadable("the record is empty.", where=str(path), remedy="Leave it out.")
+        test = labels_of(annotations_of(findings), info.samples, chosen)
+        noise = "" if stress is None or stress.level is None else str(stress.level)
+        strips = _strips(source, number, reference, test, start_s, noise) if with_strips else ()
     report = compare(reference, test, fs=info.fs, start_s=start_s, end=info.samples)
-    if mixed is None:
-        return report
-    noisy = NoisyPeriods(
-        beat_table(reference, test, fs=info.fs, start_s=start_s, end=info.samples, within=mixed.spans),
-        _seconds_by_grade(findings, mixed.spans),
-        (mixed.snr_db,),
-    )
-    return msgspec.structs.replace(report, noisy=noisy)
+    if mixed is not None:
+        inside = beat_table(
+            reference, test, fs=info.fs, start_s=start_s, end=info.samples, within=mixed.spans
+        )
+        noisy = NoisyPeriods(inside, _seconds_by_grade(findings, mixed.spans), (mixed.snr_db,))
+        report = msgspec.structs.replace(report, noisy=noisy)
+    return Compared(report, strips)
+
+
+def _strips(
+    source: RecordingSource, lead: int, reference: Labels, test: Labels, start_s: float, noise: str
+) -> tuple[Strip, ...]:
+    info = source.info
+    found = mistakes(reference, test, fs=info.fs, start_s=start_s, end=info.samples)
+    strips = []
+    for kind in MISTAKES:
+        start = worst_start(found, kind, fs=info.fs, end=info.samples)
+        if start is None:
+            continue
+        strips.append(
+            strip_of(
+                span_mv(source, lead, start, start + round(STRIP_S * info.fs)),
+                reference,
+                test,
+                found,
+                kind,
+                record=info.name,
+                lead=info.leads[lead].name,
+                fs=info.fs,
+                start=start,
+                noise=noise,
+            )
+        )
+    return tuple(strips)
 
 
 def stressed(source: RecordingSource, lead: int, reference: Labels, stress: Stress) -> Stressed:
@@ -120,7 +162,7 @@ def stressed(source: RecordingSource, lead: int, reference: Labels, stress: Stre
             where=info.name,
             remedy="Choose records of that rate and no longer, such as those of mitdb.",
         )
-    ecg_mv = np.where(counts == lost, 0.0, (counts - float(described.baseline)) / described.gain)
+    ecg_mv = np.nan_to_num(span_mv(source, lead, 0, info.samples)).astype(np.float64)
     signal_mv2 = signal_power_mv2(ecg_mv, reference.beats[reference.classes == "N"], info.fs)
     gain = gain_for(signal_mv2, noise.power_mv2, stress.level.snr_db)
     mixed = add_noise(
@@ -160,9 +202,7 @@ def _lead_mv(path: Path, lead: int) -> tuple[float, NDArray[np.float64]]:
             raise InputInvalid(
                 f"the noise has {len(info.leads)} leads.", where=str(path), remedy="Choose one of these."
             )
-        described = info.leads[lead]
-        counts = source.read(0, info.samples, lead)[0]
-    return info.fs, (counts - float(described.baseline)) / described.gain
+        return info.fs, span_mv(source, lead, 0, info.samples).astype(np.float64)
 
 
 def _seconds_by_grade(findings: Findings, spans: NDArray[np.int64]) -> tuple[int, int, int]:

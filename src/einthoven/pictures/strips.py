@@ -30,7 +30,7 @@ def clock(seconds: float) -> str:
 def draw_strip(strip: Strip, name: str) -> Svg:
     """Ten seconds at 25 mm/s and 10 mm/mV, at its true size."""
     height = height_for(strip.ecg_mv)
-    svg = Svg(_SIDE_MM + PULSE_MM + STRIP_SECONDS * 25 + 1, _ABOVE_MM + height + _BELOW_MM)
+    svg = Svg(_SIDE_MM + PULSE_MM + STRIP_SECONDS * 25 + _SIDE_MM, _ABOVE_MM + height + _BELOW_MM)
     paper = Paper(svg, _SIDE_MM, _ABOVE_MM, seconds=STRIP_SECONDS, height_mm=height, name=name)
     extra = [beat for beat in strip.test if beat.mistake == "extra"]
     for beat in (*strip.reference, *extra):

@@ -17,7 +17,7 @@ from einthoven.errors import DefectError
 from einthoven.signal.kernel import kernel
 from einthoven.signal.learning import CLASSES, Ensemble
 
-__all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
+__all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model", "vote"]
 
 _LANES: Final = 64
 MODEL_FILE: Final = "beat-classes.msgpack"
@@ -108,8 +108,21 @@ def classify(features: NDArray[np.float32], model: ClassModel) -> tuple[NDArray[
     Each beat is computed alone and in the same order of additions, so that its class cannot depend on
     the beats that happen to be analysed with it.
     """
+    classes, confidences, _ = _ballot(features, model)
+    return classes, confidences
+
+
+def vote(features: NDArray[np.float32], model: ClassModel) -> NDArray[np.float32]:
+    """Each class' share of the votes that `classify` counts, shape (n, len(CLASSES)); rows sum to 1."""
+    return _ballot(features, model)[2]
+
+
+def _ballot(
+    features: NDArray[np.float32], model: ClassModel
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
     classes = np.empty(len(features), np.uint8)
     confidences = np.empty(len(features), np.uint8)
+    shares = np.empty((len(features), int(model.sizes[-1])), np.float32)
     _classify(
         features,
         model.mean,
@@ -119,12 +132,13 @@ def classify(features: NDArray[np.float32], model: ClassModel) -> tuple[NDArray[
         model.perceptrons,
         classes,
         confidences,
+        shares,
     )
-    return classes, confidences
+    return classes, confidences, shares
 
 
 @kernel
-def _classify(features, mean, inverse, sizes, weights, perceptrons, classes, confidences):  # type: ignore[no-untyped-def]
+def _classify(features, mean, inverse, sizes, weights, perceptrons, classes, confidences, shares):  # type: ignore[no-untyped-def]
     """Side by side over up to 64 beats, so that the inner loop is SIMD; each lane adds in the same order."""
     layers = sizes.size - 1
     outputs = sizes[layers]
@@ -177,3 +191,5 @@ def _classify(features, mean, inverse, sizes, weights, perceptrons, classes, con
                     best = o
             classes[first + k] = best
             confidences[first + k] = np.uint8(100 * votes[best, k] / perceptrons + np.float32(0.5))
+            for o in range(outputs):
+                shares[first + k, o] = votes[o, k] / perceptrons

@@ -177,6 +177,19 @@ def test_the_picture_is_of_this_program() -> None:
         assert words in kept
 
 
+def test_the_explanation_is_of_this_program(data: Path, tmp_path: Path) -> None:
+    """The words of the sheet; its numbers move with the classifier."""
+    drawn = tmp_path / "explain.svg"
+    moment = ["--explain", "0:06:55", "--output", str(drawn)]
+    assert run(["analyze", str(data / "mitdb" / "208"), *moment]) == 0
+    path = DOCS / "pictures" / "explain.svg"
+    if WRITES:
+        path.write_text(drawn.read_text())
+    for words in ("208", "What speaks for V, and against it", "Votes", "as recorded", "beside the patient"):
+        assert words in drawn.read_text()
+        assert words in path.read_text()
+
+
 def test_every_error_is_on_its_page() -> None:
     page = (DOCS / "reference" / "errors.md").read_text()
     leaves = [getattr(errors, name) for name in errors.__all__ if name != "Fault"]

@@ -346,7 +346,7 @@ def _figures(report: Report, noisy: dict[str, Report], protocol: dict[str, Any])
     }
 
 
-_LEAST_WIDTH: Final = 104
+_LEAST_WIDTH: Final = 116
 _HEADINGS: Final = (
     *("Record", "QRS Se", "+P", "V Se", "+P", "FPR", "S Se", "+P", "FPR"),
     *("missed", "extra", "off s", "RR ms", "HR /min"),
@@ -428,7 +428,7 @@ def _cells(one: RecordReport) -> list[str]:
     _, missed, extra = beats.qrs()
     cells = [_text(shares["qrs"].se), _text(shares["qrs"].ppv)]
     for name, fpr in (("veb", beats.veb_fpr()), ("sveb", beats.sveb_fpr())):
-        cells += [_text(shares[name].se), _text(shares[name].ppv), _text(_percent(fpr))]
+        cells += [_text(shares[name].se), _text(shares[name].ppv), _text(_percent(fpr), 3)]
     return [
         *cells,
         str(missed),

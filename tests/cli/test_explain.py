@@ -51,7 +51,7 @@ def test_a_ventricular_beat_is_drawn_with_its_reasons(stem: Path, tmp_path: Path
     assert figures["beat"]["votes"]["V"] > 0.5
     assert "times as wide" in figures["beat"]["reason"]
     drawn = words_of(path)
-    for text in ("ectopy", "as recorded", "as analysed", "RR, ms", "quality", "Votes", "told as"):
+    for text in ("ectopy", "recorded", "analysed", "RR, ms", "quality", "Votes", "told as"):
         assert text in drawn
     assert "What speaks for V, and against it" in drawn
     assert f"{100 * figures['beat']['votes']['V']:.1f} %" in drawn

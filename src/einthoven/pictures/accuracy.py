@@ -65,7 +65,8 @@ figure svg{display:block;max-width:none}
 .grades i{display:block}
 footer{margin-top:40px;border-top:1px solid var(--line);padding-top:8px;font-size:12px;color:var(--muted)}
 @page{size:A4 landscape;margin:10mm}
-@media print{main{max-width:none;padding:0}h2{break-after:avoid}}
+@media print{main{max-width:none;padding:0}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+ h2,h3{break-after:avoid}tr,.pair,.tiles{break-inside:avoid}tfoot{display:table-row-group}}
 """
 _GRADES: Final = ("#8cbf9f", "#e8c468", "#c9737a")
 

@@ -30,7 +30,7 @@ _PRIORITIES: Final = {
     "none": "#8a8f98",
 }
 _ACCENT: Final = "#1f5fd0"
-_LEFT: Final = 16.0
+_LEFT: Final = 14.0
 _RIGHT: Final = 6.0
 _WIDTH: Final = _LEFT + PULSE_MM + STRIP_S * 25 + _RIGHT
 _PANELS_MM: Final = 66.0
@@ -57,7 +57,7 @@ def draw_explanation(told: Explanation, criteria: Criteria | None = None) -> Svg
     _mark_chosen(raw, told)
     raw.trace(told.ecg_mv, told.fs)
     raw.scale_words()
-    svg.text(0.5, top + 4, "as recorded", 2.4, fill=MUTED)
+    svg.text(0.5, top + 4, "recorded", 2.4, fill=MUTED)
     _beat_labels(raw, told)
     _intervals(raw, told)
     _quality(raw, told)
@@ -66,7 +66,7 @@ def draw_explanation(told: Explanation, criteria: Criteria | None = None) -> Svg
     _mark_chosen(clean, told)
     clean.trace(told.cleaned_mv, FS)
     clean.scale_words()
-    svg.text(0.5, second + 4, "as analysed", 2.4, fill=MUTED)
+    svg.text(0.5, second + 4, "analysed", 2.4, fill=MUTED)
     _seconds(clean, told)
     if told.evidence is not None:
         _beat_panel(svg, told.evidence, panels)

@@ -104,6 +104,7 @@ def test_without_a_name_the_drawing_lies_here_under_record_and_time(
         ["--explain", "5", "-o", "x"],
         ["--explain", "5", "--lead", "aVR"],
         ["--explain", "5", "more"],
+        ["--explain", "5", "--annotations", "marks"],
         ["--explain", "5", "-o", "no/such/folder/x.svg"],
         ["-o", "x.svg"],
     ],

@@ -134,6 +134,18 @@ def test_errors_of_many_records_are_pooled() -> None:
     assert (one + other).rr_error_ms == pytest.approx(10 * np.sqrt((16 + 16 + 0) / 3))
 
 
+def test_averages_are_means_of_the_records_that_have_the_figure() -> None:
+    records = {
+        "exact": compare(side(regular(100, 12)), side(regular(100, 12)), fs=FS, start_s=0.0, end=END),
+        "fast": compare(side(regular(100, 10)), side(regular(80, 9)), fs=FS, start_s=0.0, end=END),
+        "silent": compare(side([]), side([]), fs=FS, start_s=0.0, end=END),
+    }
+    report = report_of(records)
+    assert report.average_errors["hr_error_bpm"] == pytest.approx((0 + 15) / 2)
+    assert report.gross.rates.error_bpm == pytest.approx(np.sqrt(15**2 / 5)), "gross is pooled"
+    assert report.average_errors["veb_fpr"] == 0.0
+
+
 def test_within_spans_only_their_own_beats_count() -> None:
     reference, test = side([1000, 1100, 1200, 1300, 1400]), side([1000, 1104, 1210, 1350, 1500])
     spans = np.array([[1090, 1205], [1390, 1600]])

@@ -159,6 +159,9 @@ def test_every_figure_on_the_page_is_the_one_in_json(report: Path, data, capsys)
             *(told(one["sveb"]["se"], 2), told(one["sveb"]["ppv"], 2), told(one["sveb_fpr"], 3)),
             *(told(one["rr_error_ms"], 1), told(one["hr_error_bpm"], 2), told(one["shutdown_s"], 0)),
         ]
+    average = figures["average"]
+    assert rows["Average"][6] == told(average["veb_fpr"], 3)
+    assert rows["Average"][-3:-1] == [told(average["rr_error_ms"], 1), told(average["hr_error_bpm"], 2)]
     confusion = rows_of(root, "confusion")
     for row, counts in zip(figures["confusion"]["rows"], figures["confusion"]["counts"], strict=True):
         assert [int(cell or 0) for cell in confusion[row]] == counts

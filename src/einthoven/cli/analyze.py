@@ -87,6 +87,12 @@ def command(
 
     FILES are WFDB records (by stem or header), CSV files of integers, one sample a row, or JSON.
     """
+    if moment is not None and annotations is not None:
+        raise InputInvalid(
+            "a drawing is of one moment, annotations are of whole recordings.",
+            where="--explain",
+            remedy="Leave out --explain or --annotations.",
+        )
     if moment is not None:
         return explain_moment(tuple(map(Path, files)), lead, moment, output, as_json=as_json)
     if output is not None:

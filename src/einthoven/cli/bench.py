@@ -319,11 +319,16 @@ def _noisy(periods: NoisyPeriods) -> dict[str, Any]:
     }
 
 
+def _average(report: Report) -> dict[str, Any]:
+    shares = {name: _share(share) for name, share in report.average.items()}
+    return {**shares, **{name: _round(value) for name, value in report.average_errors.items()}}
+
+
 def _figures(report: Report, noisy: dict[str, Report], protocol: dict[str, Any]) -> dict[str, Any]:
     return {
         "protocol": protocol,
         "gross": _one(report.gross),
-        "average": {name: _share(share) for name, share in report.average.items()},
+        "average": _average(report),
         "records": {name: _one(one) for name, one in report.records.items()},
         "jk": _round(report.jk),
         "confusion": {"rows": ROWS, "columns": ROWS.lower(), "counts": report.gross.beats.counts.tolist()},
@@ -332,7 +337,7 @@ def _figures(report: Report, noisy: dict[str, Report], protocol: dict[str, Any])
                 "noise": {
                     level: {
                         "gross": _one(one.gross),
-                        "average": {name: _share(share) for name, share in one.average.items()},
+                        "average": _average(one),
                         "records": {name: _one(record) for name, record in one.records.items()},
                     }
                     for level, one in noisy.items()
@@ -368,13 +373,17 @@ def _print(report: Report, noisy: dict[str, Report], protocol: dict[str, Any]) -
         table.add_row(name, *_cells(one))
     table.add_section()
     table.add_row("Gross", *_cells(report.gross), style="bold")
-    average = report.average
+    average, errors = report.average, report.average_errors
     table.add_row(
         "Average",
-        *(_text(value) for name in ("qrs", "veb") for value in (average[name].se, average[name].ppv)),
-        "",
-        _text(average["sveb"].se),
-        _text(average["sveb"].ppv),
+        *(_text(value) for value in (average["qrs"].se, average["qrs"].ppv)),
+        *(_text(value) for value in (average["veb"].se, average["veb"].ppv)),
+        _text(errors["veb_fpr"], 3),
+        *(_text(value) for value in (average["sveb"].se, average["sveb"].ppv)),
+        _text(errors["sveb_fpr"], 3),
+        *("", "", ""),
+        _text(errors["rr_error_ms"], 1),
+        _text(errors["hr_error_bpm"], 1),
     )
     console.print(table)
     for name, share in report.gross.run_shares().items():

@@ -107,6 +107,8 @@ class Report(msgspec.Struct, frozen=True, eq=False):
     records: dict[str, RecordReport]
     gross: RecordReport
     average: dict[str, Share]
+    average_errors: dict[str, float | None]
+    """Means of the records' false positive rates (per cent), RR errors and heart-rate errors."""
     jk: float | None
     """0.5 kappa + 0.125 (Se_S + Se_V + +P_S + +P_V) over N S V F (Mar et al. 2011)."""
 
@@ -141,7 +143,19 @@ def report_of(records: Mapping[str, RecordReport]) -> Report:
         )
         for name in STATISTICS
     }
-    return Report(dict(records), gross, average, _jk(gross))
+    errors = [_errors(one) for one in each]
+    average_errors = {name: _mean([one[name] for one in errors]) for name in errors[0]}
+    return Report(dict(records), gross, average, average_errors, _jk(gross))
+
+
+def _errors(one: RecordReport) -> dict[str, float | None]:
+    rates = {"veb_fpr": one.beats.veb_fpr(), "sveb_fpr": one.beats.sveb_fpr()}
+    return {
+        **{name: None if rate is None else 100 * rate for name, rate in rates.items()},
+        "rr_error_ms": one.beats.rr_error_ms,
+        "hr_error_bpm": one.rates.error_bpm,
+        "hr_error_percent": one.rates.error_percent,
+    }
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -313,8 +313,9 @@ def _records(figures: Figures) -> str:
     average = figures["average"]
     means = (
         f"<tr><td>Average</td>{_cell(average['qrs']['se'])}{_cell(average['qrs']['ppv'])}<td></td><td></td>"
-        f"{_cell(average['veb']['se'])}{_cell(average['veb']['ppv'])}<td></td>"
-        f"{_cell(average['sveb']['se'])}{_cell(average['sveb']['ppv'])}<td></td><td></td><td></td><td></td></tr>"
+        f"{_cell(average['veb']['se'])}{_cell(average['veb']['ppv'])}{_cell(average['veb_fpr'], 3)}"
+        f"{_cell(average['sveb']['se'])}{_cell(average['sveb']['ppv'])}{_cell(average['sveb_fpr'], 3)}"
+        f"{_cell(average['rr_error_ms'], 1)}{_cell(average['hr_error_bpm'])}<td></td></tr>"
     )
     foot = _record_row("Gross", figures["gross"], None) + means
     return (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from einthoven.cli import run
+from einthoven.functions import PatientState, count_hours, preprocessing, split
 from einthoven.pictures.explanation import draw_explanation
 from einthoven.pictures.reasons import beat_reason, episode_reason, grade_reason, limits_of
 from einthoven.records import write_recording
@@ -174,7 +175,32 @@ def test_a_second_says_what_is_wrong_with_it() -> None:
     assert grade_reason(1 | FIBRILLATION) == "fibrillates"
 
 
-def test_nothing_is_found_in_silence() -> None:
+def test_nothing_is_found_in_silence_and_its_trace_is_drawn() -> None:
     told = explain(a_recording(np.zeros(125 * 30)), 0, Moment(at_s=10.0))
     assert told.evidence is None
+    assert told.cleaned_mv.tolist() == [0.0] * 1250
     assert "No beat was found here" in draw_explanation(told).file("t")
+
+
+def test_a_beat_that_is_not_on_the_strip_is_not_explained() -> None:
+    """Ten seconds into an asystole there is nothing to tell a class of."""
+    patient = VirtualPatient(3, SCENES["healthy"], fs=125.0, duration_s=60.0)
+    ecg_mv = (patient.read(0, 7500, 0)[0] - float(patient.info.leads[0].baseline)) / patient.info.leads[
+        0
+    ].gain
+    ecg_mv[30 * 125 :] = 0.0
+    told = explain(a_recording(ecg_mv), 0, Moment(at_s=45.0))
+    assert (told.evidence, told.chosen) == (None, None)
+    assert told.start_s == 40.0
+
+
+@pytest.mark.parametrize("fs", [50.0, 128.0, 360.0, 999.0])
+def test_the_clean_strip_is_the_pipelines_own(fs: float) -> None:
+    patient = VirtualPatient(3, SCENES["ectopy"], fs=fs, duration_s=60.0)
+    (chunk,) = count_hours(patient.info, 1e9)
+    prepared, _ = preprocessing(split(patient, chunk), PatientState())
+    assert prepared.cleaned is not None
+    told = explain(patient, 0, Moment(at_s=30.0))
+    first = round(told.start_s * 125)
+    whole = prepared.cleaned.samples[first - prepared.cleaned.first :][:1250] / 200
+    assert np.allclose(told.cleaned_mv, whole, atol=1e-6)

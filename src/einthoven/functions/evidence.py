@@ -70,10 +70,6 @@ class Evidence(msgspec.Struct, frozen=True, eq=False):
     template_mv: NDArray[np.float32]
     """The patient's mean calm beat as it was known then; empty when nothing was."""
     template_beats: int
-    cleaned_mv: NDArray[np.float32]
-    """The clean signal of the span."""
-    cleaned_first: int
-    """Grid position of its first sample."""
 
     @property
     def kind(self) -> str:
@@ -113,8 +109,6 @@ def evidence(ecg: Ecg, sample: int) -> Evidence | None:
         shape_mv=_about_median(_window(found.samples, at)),
         template_mv=template,
         template_beats=template_beats,
-        cleaned_mv=(prepared.cleaned.samples / UNITS_PER_MV).astype(np.float32),
-        cleaned_first=prepared.cleaned.first,
     )
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
-from einthoven.functions import Chunk, split
+from einthoven.functions import Chunk, Ecg, PatientState, preprocessing, split
 from einthoven.functions.chunks import LAG_S, MEMORY_S
 from einthoven.functions.evidence import Evidence, evidence
 from einthoven.runtime.batch import analyse_source
 from einthoven.signal.findings import Beats, Episode, Findings, Quality
 from einthoven.signal.recording import RecordingSource, span_mv
-from einthoven.signal.resampling import FS
+from einthoven.signal.resampling import FS, UNITS_PER_MV
 from einthoven.signal.rules import KINDS, Kind
 
 __all__ = ["STRIP_S", "Explanation", "Moment", "explain"]
@@ -75,7 +75,7 @@ class Explanation(msgspec.Struct, frozen=True, eq=False):
     episodes: tuple[Episode, ...]
     """Those that touch the strip, by onset."""
     chosen: int | None
-    """Index of the explained beat; None when the span has none."""
+    """Index of the explained beat; None when the strip has none."""
     evidence: Evidence | None
     versions: dict[str, str]
 
@@ -100,7 +100,9 @@ def explain(source: RecordingSource, lead: int, moment: Moment) -> Explanation:
         )
     size = round(STRIP_S * info.fs)
     told = _evidence(source, lead, at)
-    middle = at if told is None or abs(told.position - at) > size // 2 else told.position
+    if told is not None and abs(told.position - at) > size // 2:
+        told = None
+    middle = at if told is None else told.position
     start = max(0, min(middle - size // 2, info.samples - size))
     start_s = start / info.fs
     first_cell = int(start_s)
@@ -117,7 +119,7 @@ def explain(source: RecordingSource, lead: int, moment: Moment) -> Explanation:
         fs=info.fs,
         start_s=start_s,
         ecg_mv=span_mv(source, lead, start, start + size),
-        cleaned_mv=np.empty(0, np.float32) if told is None else _cleaned(told, start_s),
+        cleaned_mv=_cleaned(source, lead, start, start + size),
         beats=beats,
         quality=Quality(quality.first_cell + low, quality.cells[low:high]),
         episodes=tuple(
@@ -149,20 +151,28 @@ def _evidence(source: RecordingSource, lead: int, at: int) -> Evidence | None:
 
     The beats that are called usual lie in the beat's own memory, and have theirs before it.
     """
-    info = source.info
-    before, after = round((2 * MEMORY_S + STRIP_S) * info.fs), round((LAG_S + STRIP_S) * info.fs)
-    start, stop = max(0, at - before), min(info.samples, at + after)
-    chunk = Chunk(0, start, stop, start, stop, stop == info.samples)
-    return evidence(split(source, chunk, lead), at)
+    fs = source.info.fs
+    before, after = round((2 * MEMORY_S + STRIP_S) * fs), round((LAG_S + STRIP_S) * fs)
+    return evidence(_part(source, lead, at - before, at + after), at)
 
 
-def _cleaned(told: Evidence, start_s: float) -> NDArray[np.float32]:
-    """The clean signal of the strip; NaN where there is none."""
-    first = round(start_s * FS)
+def _part(source: RecordingSource, lead: int, start: int, stop: int) -> Ecg:
+    samples = source.info.samples
+    start, stop = max(0, start), min(samples, stop)
+    return split(source, Chunk(0, start, stop, start, stop, stop == samples), lead)
+
+
+def _cleaned(source: RecordingSource, lead: int, start: int, stop: int) -> NDArray[np.float32]:
+    """The clean signal of a span on the grid; NaN where there is none."""
+    fs = source.info.fs
+    around = round(STRIP_S * fs)
+    prepared, _ = preprocessing(_part(source, lead, start - around, stop + around), PatientState())
     strip = np.full(round(STRIP_S * FS), np.nan, np.float32)
-    low = max(first, told.cleaned_first)
-    high = min(first + strip.size, told.cleaned_first + told.cleaned_mv.size)
-    strip[low - first : max(low, high) - first] = told.cleaned_mv[
-        low - told.cleaned_first : max(low, high) - told.cleaned_first
-    ]
+    if prepared.cleaned is None:
+        return strip
+    samples = prepared.cleaned.samples
+    offset = round(start / fs * FS) - prepared.cleaned.first
+    low, high = max(0, -offset), min(strip.size, samples.size - offset)
+    if high > low:
+        strip[low:high] = samples[offset + low : offset + high] / UNITS_PER_MV
     return strip

@@ -82,7 +82,7 @@ def beat_reason(told: Evidence, final: str) -> str:
     kind = told.kind
     share = f"{100 * told.votes[kind]:.0f} % of votes"
     name = CLASS_NAMES[kind]
-    why = f"{kind} ({name}, {share}) because, beside the patient's own: {_features_in_words(told)}."
+    why = f"{kind} ({name}, {share}) {_why(told)}."
     if final == kind:
         return why
     rule = (
@@ -93,10 +93,16 @@ def beat_reason(told: Evidence, final: str) -> str:
     return f"{why} Then {final} by the rhythm rules: {rule}."
 
 
-def _features_in_words(told: Evidence) -> str:
+def _why(told: Evidence) -> str:
     known = {one.name: one for one in told.features if one.weight is not None}
     if not known:
-        return "nothing, for too little is known yet"
+        return "by shape and timing alone: too little is known of the patient yet"
+    if told.kind == "N":
+        # What is usual is of class N itself, so nothing speaks for it but likeness.
+        usual = [
+            _in_words(known[name]) for name in ("pre/local", "width/patient", "corr QRS") if name in known
+        ]
+        return f"like the patient's usual beats ({', '.join(usual)})"
     weights: dict[str, float] = {}
     for one in known.values():
         topic = _topic(one.name)
@@ -105,10 +111,9 @@ def _features_in_words(told: Evidence) -> str:
         (name for name in weights if weights[name] >= _LEAST_WEIGHT), key=lambda name: -weights[name]
     )
     if not topics:
-        usual = [name for name in ("pre/local", "width/patient", "corr QRS") if name in known]
-        return ", ".join(["like the patient's usual beats", *(_in_words(known[name]) for name in usual)])
+        return "by many features together, none of weight by itself"
     shown = [known.get(name) or _heaviest(known, name) for name in topics[:_MOST_REASONS]]
-    return ", ".join(_in_words(one) for one in shown)
+    return f"because, beside the patient's own: {', '.join(_in_words(one) for one in shown)}"
 
 
 def _topic(name: str) -> str:

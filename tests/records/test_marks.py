@@ -1,10 +1,13 @@
 """Findings as annotations: beats, rhythm, and where the analysis says that it does not analyse."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
+import wfdb
 
-from einthoven.evaluation import CLASS_MAPS, labels_of
-from einthoven.records import annotations_of
+from einthoven.evaluation import CLASS_MAPS, beat_table, labels_of
+from einthoven.records import annotations_of, open_recording, read_annotations, write_annotations
 from einthoven.records.marks import SHUTDOWN, shutdown_spans
 from einthoven.runtime.batch import analyse_source
 from einthoven.signal.findings import Episode, Findings
@@ -92,3 +95,31 @@ def test_a_lead_that_falls_off_is_shut_down_and_readable_ecg_is_not() -> None:
     ((begin, end),) = shutdown_spans(off)
     assert 50 * 250 <= begin <= 53 * 250
     assert end == info.samples, "no further than the recording"
+
+
+def test_the_oracle_reads_the_marks(tmp_path: Path) -> None:
+    found = findings_of({10: BAD, 11: BAD, 30: BAD}, [5, 15])
+    write_annotations(tmp_path / "r.ein", annotations_of(found))
+    theirs = wfdb.rdann(str(tmp_path / "r"), "ein")
+    noise = [
+        (int(sample) // 250, int(subtype))
+        for sample, symbol, subtype in zip(theirs.sample, theirs.symbol, theirs.subtype, strict=True)
+        if symbol == "~"
+    ]
+    assert noise == [(10, SHUTDOWN), (12, 0), (30, SHUTDOWN), (31, 0)]
+
+
+def test_shutdown_excuses_nothing(data: Path) -> None:
+    """Record 116 has seconds in which its lead drops out: beats missed there are missed, and told apart."""
+    with open_recording(data / "mitdb" / "116") as source:
+        findings = analyse_source(source)
+        end = source.info.samples
+    assert findings is not None
+    reference = labels_of(read_annotations(data / "mitdb" / "116.atr"), end, CLASS_MAPS["bxb"])
+    test = labels_of(annotations_of(findings), end, CLASS_MAPS["bxb"])
+    silent = msgspec.structs.replace(test, shutdown=np.empty((0, 2), np.int64))
+    marked, unmarked = (beat_table(reference, side, fs=360.0, end=end) for side in (test, silent))
+    for statistic in ("qrs", "veb", "sveb"):
+        assert getattr(marked, statistic)() == getattr(unmarked, statistic)()
+    assert marked.shutdown_s > 0 == unmarked.shutdown_s
+    assert marked.missed_in_shutdown() >= unmarked.missed_in_shutdown() == 0

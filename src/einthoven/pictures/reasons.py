@@ -10,7 +10,15 @@ from einthoven.signal.findings import BEAT_CLASSES, Beats, Episode
 from einthoven.signal.quality import FIBRILLATION, GRADE, LEAD_OFF, LOST, NOISE, SATURATED
 from einthoven.signal.rules import RULES, Criteria, Kind
 
-__all__ = ["CLASS_NAMES", "beat_reason", "episode_reason", "episode_span", "grade_reason", "limits_of"]
+__all__ = [
+    "CLASS_NAMES",
+    "LIMITS",
+    "beat_reason",
+    "episode_reason",
+    "episode_span",
+    "grade_reason",
+    "limits_of",
+]
 
 CLASS_NAMES: Final = {
     "N": "normal",
@@ -57,7 +65,7 @@ _TOPICS: Final[tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...]] 
 """What a reader knows: the feature that is told, how the names of its kind begin, and the words. Features of
 one kind speak together; one of no kind is told by its name."""
 
-_LIMITS: Final[dict[Kind, tuple[str, ...]]] = {
+LIMITS: Final[dict[Kind, tuple[str, ...]]] = {
     "ventricular_fibrillation": ("fibrillation_windows",),
     "asystole": ("asystole_s",),
     "ventricular_tachycardia": ("vt_beats", "vt_bpm"),
@@ -141,7 +149,7 @@ def _in_words(one: FeatureEvidence) -> str:
 def limits_of(kind: Kind, criteria: Criteria) -> dict[str, float]:
     """The limits that a kind of episode hangs on, by the names of their fields."""
     values = msgspec.structs.asdict(criteria)
-    return {name: values[name] for name in _LIMITS.get(kind, ())}
+    return {name: values[name] for name in LIMITS.get(kind, ()) if name in values}
 
 
 def episode_span(episode: Episode, fs: float) -> str:

@@ -156,7 +156,10 @@ def _detect(
 ) -> tuple[NDArray[np.int64], int, Trace]:
     need = max(first, before.after - DETECTION_REACH - ENVELOPE_REACH)
     energy = envelope(samples[need - first :])
-    positions, until, trace = detect(energy, need + ENVELOPE_REACH, before.after, before.trace)
+    begin = max(start, need)
+    positions, until, trace = detect(
+        energy, need + ENVELOPE_REACH, samples[begin - first :], begin, before.after, before.trace
+    )
     positions = positions[positions < end]
     return locate(samples, first, positions, start, end), until, trace
 

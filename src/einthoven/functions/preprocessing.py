@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from einthoven.errors import InputInvalid, StateUnreadable
 from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import Cleaned, CleaningState, Ecg, PatientState
-from einthoven.signal.filters import CLEAN_REACH, clean
+from einthoven.signal.beats import DETECTION_LAG, PLACE
+from einthoven.signal.filters import CLEAN_REACH, ENVELOPE_REACH, clean
+from einthoven.signal.morphology import BEFORE, CONTEXT_LAG
 from einthoven.signal.quality import CELL, CELL_LAG, cells
 from einthoven.signal.recording import Lead, missing
 from einthoven.signal.resampling import Ratio, ratio_of, resample, source_positions, to_fine_units
 
 __all__ = ["OVERLAP", "preprocessing"]
 
-OVERLAP: Final = 700
-"""Clean samples given again with the next call: what beat detection may still need of them (5.6 s)."""
+OVERLAP: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG + BEFORE
+"""Clean samples given again with the next call: what the beats not yet decided need of them (5.6 s)."""
 HOLD_S: Final = 2.0
 """Missing samples take the last valid value for so long, then 0 mV."""
 

@@ -25,7 +25,7 @@ from einthoven.evaluation.stress import (
 )
 from einthoven.functions import Ecg, PatientState, analyse, count_hours, join, split
 from einthoven.records import annotations_of, open_recording, read_annotations
-from einthoven.signal.beats import NEIGHBOURS
+from einthoven.signal.beats import REFRACTORY
 from einthoven.signal.findings import Findings
 from einthoven.signal.quality import CELL, GRADE
 from einthoven.signal.recording import Recording, RecordingInfo, RecordingSource, missing, span_mv
@@ -253,7 +253,7 @@ def _without_halves(parts: list[Findings]) -> list[Findings]:
     for part in parts[1:]:
         grid = part.beats.grid
         last = kept[-1].beats.grid[-1:]
-        if grid.size and last.size and grid[0] - last[0] < NEIGHBOURS:
+        if grid.size and last.size and grid[0] - last[0] < REFRACTORY:
             beats = part.beats.between(int(grid[0]) + 1, int(grid[-1]) + 1)
             kept.append(msgspec.structs.replace(part, beats=beats))
         else:

@@ -2,9 +2,9 @@
 
 Training reads DS1 of the MIT-BIH records, both leads, each as it is and in renderings that a patient might
 bring: with noise of many kinds at changing levels, another gain, an electrode upside down, a faster or slower
-heart. The noise is the second channel of NSTDB's ``ma`` and ``bw`` (their first channel and ``em`` are left for
-measuring), the former also stretched two to five times, which resembles electrode motion, and made bumps,
-jumps and hiss.
+heart, stretches without any. The noise is the second channel of NSTDB's ``ma`` and ``bw`` (their first channel
+and ``em`` are left for measuring), the former also stretched two to five times, which resembles electrode
+motion, and made bumps, jumps and hiss.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +27,7 @@ from einthoven.signal.resampling import FS
 __all__ = ["RENDERINGS", "Noises", "Rendering", "Sight", "noises_of", "sights_of", "train_judges"]
 
 _FS: Final = 360.0
+_SEGMENT_S: Final = 30.0
 _COUNTS_PER_MV: Final = 1000.0
 _WINDOW: Final = 0.15 * FS
 """Samples on the grid between an annotation and its candidate, at most."""
@@ -53,10 +54,13 @@ class Rendering(NamedTuple):
     worst_db: float = -3.0
     tempo: tuple[float, float] = (1.0, 1.0)
     """Least and most by which the heart is faster."""
+    is_cut: bool = False
+    """Read in segments of 30 s that know nothing of each other."""
 
 
 RENDERINGS: Final = (
     Rendering(0),
+    Rendering(8, is_cut=True),
     *(Rendering(seed, noisy=0.85) for seed in (1, 2, 3, 4)),
     *(Rendering(seed, noisy=0.2, worst_db=3.0, tempo=(0.8, 1.6)) for seed in (5, 6)),
     Rendering(7, noisy=0.85, tempo=(0.8, 1.6)),
@@ -128,12 +132,17 @@ def sights_of(data: Path, name: str, noises: Noises) -> Iterator[Sight]:
                     beating &= ~((beats >= begin) & (beats < end))
                 edges = [(edge - _FADE, edge + _FADE) for span in silenced for edge in span]
                 fibrillating = zip(opened, closed, strict=False)
-                yield Sight(
-                    _cleaned(spoilt, fs),
-                    beats[beating] * scale,
-                    np.array([*edges, *fibrillating], np.float64).reshape(-1, 2) * scale,
-                    rendering.noisy > 0,
-                )
+                unscored = np.array([*edges, *fibrillating], np.float64).reshape(-1, 2)
+                size = round(_SEGMENT_S * fs) if rendering.is_cut else spoilt.size
+                for begin in range(0, spoilt.size, size):
+                    piece = spoilt[begin : begin + size]
+                    inside = beating & (beats >= begin) & (beats < begin + piece.size)
+                    yield Sight(
+                        _cleaned(piece, fs),
+                        (beats[inside] - begin) * scale,
+                        (unscored - begin) * scale,
+                        rendering.noisy > 0,
+                    )
 
 
 def train_judges(

@@ -2,7 +2,7 @@
 
 Training reads DS1 of the MIT-BIH records, both leads, each as it is and in renderings that a patient might
 bring: with noise of many kinds at changing levels, another gain, an electrode upside down, a faster or slower
-heart, stretches without any. The noise is the second channel of NSTDB's ``ma`` and ``bw`` (their first channel
+heart, no heart. The noise is the second channel of NSTDB's ``ma`` and ``bw`` (their first channel
 and ``em`` are left for measuring), the former also stretched two to five times, which resembles electrode
 motion, and made bumps, jumps and hiss.
 """

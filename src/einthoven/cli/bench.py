@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from einthoven.cli.bench_rhythm import command as rhythm
 from einthoven.cli.machine import machine, workers_here
 from einthoven.errors import CallerError, RecordingNotFound
 from einthoven.evaluation import CLASS_MAPS, RecordReport, Report, Share, report_of
@@ -31,6 +32,9 @@ SPREAD: Final = ("100", "105", "108", "118", "124", "200", "203", "213", "222", 
 @click.group(name="bench")
 def command() -> None:
     """Measure accuracy, and compare."""
+
+
+command.add_command(rhythm)
 
 
 @command.command(name="ec57")

@@ -57,6 +57,7 @@ LOST: Final = 4
 LEAD_OFF: Final = 8
 SATURATED: Final = 16
 NOISE: Final = 32
+"""Muscle, mains or motion hides the beats."""
 FIBRILLATION: Final = 64
 """The score of the four seconds is above 1: surely no place for a silence or an interval."""
 LOUD: Final = 128
@@ -99,6 +100,15 @@ class QualityLimits(msgspec.Struct, frozen=True):
     unusable_ratio: float = 7.0
     """Four-second amplitude over the median second difference; below it nothing can be read."""
     qrs_only_ratio: float = 16.0
+    motion_leakage: float = 0.75
+    """Motion of an electrode leaves neither a baseline nor flat stretches, and is not periodic: leakage
+    above this and slopes less even than this, with fewer samples near the baseline and fewer flat slopes
+    than the next two (unusable) or the two after them (QRS only)."""
+    motion_evenness: float = 0.18
+    motion_near: float = 0.60
+    motion_flat: float = 0.85
+    doubtful_near: float = 0.70
+    doubtful_flat: float = 0.90
     fibrillation_least: int = 20
     """An amplitude of less than 0.1 mV is no fibrillation that could be told from silence."""
     fibrillation_leakage: float = 0.84
@@ -131,8 +141,20 @@ def cells(
     out = np.empty(count, np.uint16)
     if count:
         _cells(units, lost, cleaned, _Limits(*map(float, msgspec.structs.astuple(limits))), out)
+        _lower(out, fibrillation_features(cleaned), limits)
         out = with_scores(out, cleaned, load_scores().fibrillation, limits)
     return out
+
+
+def _lower(graded: NDArray[np.uint16], features: NDArray[np.float64], limits: QualityLimits) -> None:
+    """Lower the grades where motion or muscle leaves no baseline, in place; fibrillation is periodic."""
+    leakage, near, flat, evenness = features[:, 0], features[:, 1], features[:, 2], features[:, 4]
+    aperiodic = (leakage > limits.fibrillation_leakage) | (
+        (leakage > limits.motion_leakage) & (evenness < limits.motion_evenness)
+    )
+    doubtful = aperiodic & (near < limits.doubtful_near) & (flat < limits.doubtful_flat)
+    graded[doubtful & (graded & GRADE == 1)] += 1
+    graded[aperiodic & (near < limits.motion_near) & (flat < limits.motion_flat)] |= 3 | NOISE
 
 
 def with_scores(
@@ -142,8 +164,8 @@ def with_scores(
     limits: QualityLimits = DEFAULT,
 ) -> NDArray[np.uint16]:
     """The cells with their fibrillation scores by ``model``; ``cleaned`` from the first cell's start."""
-    scored = graded.copy()
     features = fibrillation_features(cleaned)
+    scored = graded[: len(features)].copy()
     plausible = is_plausible(features, limits)
     _score(features, plausible, scored, model.mean, model.inverse_spread, model.weights, model.bias)
     return scored

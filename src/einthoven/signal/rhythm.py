@@ -579,13 +579,13 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         z[_V_COUNT] += 1
         z[_V_SURE] += confidence
         if z[_V_COUNT] >= c.run_beats and opened[0, _VRUN] < 0 and opened[0, _VT] < 0:
-            _open(z, opened, _VRUN, z[_V_FIRST], z[_V_SURE] // z[_V_COUNT])
+            _open(z, opened, _VRUN, z[_V_FIRST], z[_V_SURE] * z[_TRUST] // (100 * z[_V_COUNT]))
         if (
             z[_V_COUNT] >= c.vt_beats
             and opened[0, _VT] < 0
             and 60.0 * CELL * (z[_V_COUNT] - 1) > c.vt_bpm * (p - z[_V_FIRST])
         ):
-            _open(z, opened, _VT, z[_V_FIRST], z[_V_SURE] // z[_V_COUNT])
+            _open(z, opened, _VT, z[_V_FIRST], z[_V_SURE] * z[_TRUST] // (100 * z[_V_COUNT]))
             opened[0, _VRUN] = -1
     else:
         n = _close(opened, _VT, previous, rows, n)

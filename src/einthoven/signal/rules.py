@@ -71,7 +71,7 @@ class Criteria(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extreme_tachycardia_bpm: float = 140.0
     extreme_tachycardia_beats: float = 17.0
     bradycardia_bpm: float = 50.0
-    tachycardia_bpm: float = 100.0
+    tachycardia_bpm: float = 120.0
     rate_s: float = 30.0
     svt_bpm: float = 150.0
     svt_s: float = 30.0
@@ -205,7 +205,7 @@ RULES: Final[dict[Kind, Rule]] = {
         "low", "Atrial fibrillation", "irregular RR without a consistent P wave over 30 s", "ours"
     ),
     "bradycardia": Rule("low", "Bradycardia", "< 50 beats/min over 30 s", "Holter"),
-    "tachycardia": Rule("low", "Tachycardia", "> 100 beats/min over 30 s", "Holter"),
+    "tachycardia": Rule("low", "Tachycardia", "> 120 beats/min over 30 s", "ours"),
     "bigeminy": Rule("none", "Bigeminy", "N V three times in a row", "ours"),
     "trigeminy": Rule("none", "Trigeminy", "N N V three times in a row", "ours"),
     "lead_off": Rule("technical", "Lead off", "flat for >= 5 s", "ours"),
@@ -262,12 +262,21 @@ GUARDS: Final[tuple[Guard, ...]] = (
         "decided on seconds that cannot be read",
     ),
     Guard(
-        ("ventricular_tachycardia", "ventricular_run"),
-        "hold",
+        ("asystole",),
+        "doubt",
         1,
         60,
-        "the classifier is not sure that these beats are ventricular",
+        "the beats before the silence did not look like beats",
     ),
+    Guard(("pause",), "hold", 1, 60, "the beats around the silence did not look like beats"),
+    Guard(
+        ("ventricular_tachycardia",),
+        "doubt",
+        1,
+        45,
+        "the beats resemble nothing: noise and tachycardia cannot be told apart",
+    ),
+    Guard(("ventricular_run",), "hold", 1, 55, "it is not sure that these beats are ventricular"),
 )
 """The first that applies is taken."""
 

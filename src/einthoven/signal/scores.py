@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "b75b9dbe7fb618c0489015de9aa5161e6e86295792235fccf6a5a0f0fa69e872"
+SCORES_SHA256: Final = "a2d05922a389d4622a220b986904a9748b1e079f4ba063cdd06917282a34fc35"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

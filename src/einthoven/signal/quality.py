@@ -364,6 +364,6 @@ def _score(features, plausible, out, mean, inverse, weights, bias):  # type: ign
             row[i] = features[s, i]
         score = evaluate(row, mean, inverse, weights, bias)
         byte = min(max(np.int64(SCORE_ZERO + SCORE_STEP * score + 0.5), SCORE_LEAST), 255)
-        if score > 1:
+        if score > 2:
             flags |= FIBRILLATION
         out[s] = flags | (byte << SCORE_SHIFT)

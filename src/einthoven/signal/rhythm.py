@@ -84,6 +84,8 @@ _SCORES = 5
 """Windows of 4 s whose scores are averaged: they span 8 s."""
 _SIMILAR = 85
 """Per cent of agreement from which a beat is the patient's own."""
+_UNLIKE = 12
+"""Per cent of agreement below which a beat in seconds that cannot be read is taken for noise."""
 _UNUSABLE = SUMS
 """Column of a block that counts its unusable seconds."""
 # Scalars of the state.
@@ -567,7 +569,7 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     z[_TRUST] = total // m
     z[_TRUSTED] = trusted
     beat = raw
-    if not trusted or opened[0, _VF] >= 0 or not readable:
+    if not trusted or opened[0, _VF] >= 0 or (not readable and agreement < _UNLIKE):
         beat = Q
     elif raw == S and opened[0, _AF] >= 0:
         beat = N

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "a2d05922a389d4622a220b986904a9748b1e079f4ba063cdd06917282a34fc35"
+SCORES_SHA256: Final = "abbf112a0b6d81bc1b5543c84ba113dcd8445f8585c2378dd186653333fa621f"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

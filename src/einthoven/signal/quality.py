@@ -112,13 +112,15 @@ class QualityLimits(msgspec.Struct, frozen=True):
     fibrillation_least: int = 20
     """An amplitude of less than 0.1 mV is no fibrillation that could be told from silence."""
     fibrillation_leakage: float = 0.84
-    """Beyond any of these four the signal is no fibrillation, and is not scored: 98 in 100 windows of
+    """Beyond any of these five the signal is no fibrillation, and is not scored: 98 in 100 windows of
     cu01-cu18 keep to each, muscle noise and motion seldom to all."""
     fibrillation_near: float = 0.65
     fibrillation_crossings: float = 70.0
     """Zero crossings in four seconds."""
     fibrillation_roughness: float = 0.13
     """Median second difference over amplitude."""
+    fibrillation_slowest_hz: float = 1.5
+    """Mean frequency below which it is wander."""
     loud: int = 40
     """A cleaned deflection of 0.2 mV may be a beat that was missed."""
 
@@ -179,6 +181,7 @@ def is_plausible(features: NDArray[np.float64], limits: QualityLimits = DEFAULT)
         & (features[:, 1] < limits.fibrillation_near)
         & (100 * features[:, 3] < limits.fibrillation_crossings)
         & (features[:, 7] < limits.fibrillation_roughness)
+        & (np.exp(features[:, 6]) * CELL > 2 * np.pi * limits.fibrillation_slowest_hz)
     )
 
 

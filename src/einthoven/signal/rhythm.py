@@ -448,7 +448,7 @@ def _fold_cell(  # type: ignore[no-untyped-def]
     score = evidence[4]
     for i in range(4):
         score += evidence[i] * row[i]
-    if score > c.fibrillation_score:
+    if score > (c.fibrillation_score if opened[0, _VF] < 0 else c.fibrillation_score_end):
         z[_VF_NO] = 0
         if z[_VF_YES] == 0 and opened[0, _VF] < 0:
             z[_VF_FIRST] = start
@@ -495,7 +495,7 @@ def _mean_rate(z, ring, sound, span_s):  # type: ignore[no-untyped-def]
     last = z[_COUNT] - 1
     newest = ring[last % _RING]
     j = last
-    oldest = max(0, z[_COUNT] - _RING + 1)
+    oldest = max(0, z[_COUNT] - _RING)
     while j > oldest and newest - ring[j % _RING] < span_s * CELL:
         if not sound[j % _RING]:
             return 0.0, newest
@@ -533,6 +533,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     readable = z[_BAD] == 0 and z[_WILD] == 0
     silent = z[_LOUD] <= _T_WAVE_CELLS
     is_first = z[_COUNT] == 0
+    if readable and silent and gap >= c.asystole_s * CELL and opened[0, _ASYSTOLE] < 0:
+        _open(z, opened, _ASYSTOLE, previous, z[_TRUST])  # it ended before a whole second could tell
     n = _close(opened, _ASYSTOLE, p, rows, n)
     if readable and silent and not is_first and c.pause_s * CELL <= gap < c.asystole_s * CELL:
         _open(z, opened, _PAUSE, previous, z[_TRUST])

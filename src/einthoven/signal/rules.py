@@ -61,6 +61,8 @@ class Criteria(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pause_s: float = 3.0
     fibrillation_score: float = 2.2
     """Log-odds of 8 s of signal and its beats, judged each second, above which it is fibrillation."""
+    fibrillation_score_end: float = 0.0
+    """Four seconds below it end it."""
     fibrillation_windows: float = 2.0
     """Consecutive seconds with such a judgement."""
     vt_beats: float = 5.0
@@ -115,6 +117,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "asystole_s": (2, 30),
     "pause_s": (1, 20),
     "fibrillation_score": (-10, 20),
+    "fibrillation_score_end": (-20, 20),
     "fibrillation_windows": (1, 30),
     "vt_beats": (3, 60),
     "vt_bpm": (60, 250),
@@ -147,6 +150,7 @@ ORDERED: Final = (
     ("bradycardia_bpm", "tachycardia_bpm"),
     ("extreme_bradycardia_bpm", "extreme_tachycardia_bpm"),
     ("af_score_end", "af_score"),
+    ("fibrillation_score_end", "fibrillation_score"),
 )
 """The first of each pair must be less than the second."""
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "abbf112a0b6d81bc1b5543c84ba113dcd8445f8585c2378dd186653333fa621f"
+SCORES_SHA256: Final = "c468b21d2d034204483f75d76d9d755027d9043d456da9145bee13d95d646f0a"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

@@ -333,9 +333,9 @@ def _features(x, out):  # type: ignore[no-untyped-def]
             quiet = min(quiet, top[w])
         near = flat = np.int32(0)
         for i in range(start, stop):
-            near += 5 * level[i] < amplitude
+            near += 5 * level[i] <= amplitude
         for i in range(start + 1, stop):
-            flat += 8 * slope[i] < steepest
+            flat += 8 * slope[i] <= steepest
         half = min(max(np.int64(np.pi * sum_of / moved + 0.5), 1), CELL_LAG // 2)
         passed = whole = np.int32(0)
         for i in range(start + half, stop):

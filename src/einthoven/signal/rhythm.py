@@ -571,7 +571,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     z[_TRUST] = total // m
     z[_TRUSTED] = trusted
     beat = raw
-    if not trusted or opened[0, _VF] >= 0 or (not readable and agreement < _UNLIKE):
+    fibrillates = opened[0, _VF] >= 0 and z[_VF_NO] == 0
+    if not trusted or fibrillates or (not readable and agreement < _UNLIKE):
         beat = Q
     elif raw == S and opened[0, _AF] >= 0:
         beat = N

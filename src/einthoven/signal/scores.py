@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "c468b21d2d034204483f75d76d9d755027d9043d456da9145bee13d95d646f0a"
+SCORES_SHA256: Final = "865f9e7036c879810bf029487797c2ee3beb77d7b76c5e00fa1e6efeb9cba745"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

@@ -105,7 +105,8 @@ def test_normal_rhythm_has_no_episode() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gap_s", "kinds"), [(2.9, set()), (3.0, {"pause"}), (3.9, {"pause"}), (4.1, {"asystole"}), (4.8, {"asystole"})]
+    ("gap_s", "kinds"),
+    [(2.9, set()), (3.0, {"pause"}), (3.9, {"pause"}), (4.1, {"asystole"}), (4.8, {"asystole"})],
 )
 def test_a_silence_is_a_pause_from_three_seconds_and_asystole_from_four(
     gap_s: float, kinds: set[str]

@@ -57,7 +57,7 @@ class AlertBook:
     def receive(
         self, patient: str, conditions: tuple[Condition, ...], *, fs: float, at_s: float
     ) -> tuple[Change, ...]:
-        """Take in what was found in one span of a patient's stream, in its order; what is held alerts nobody."""
+        """Take in what was found in one span of a patient's stream, in order; what is held alerts nobody."""
         changes: list[Change] = []
         for condition in conditions:
             if condition.action == "hold":

@@ -220,8 +220,8 @@ def _print(figures: dict[str, Any]) -> None:
             f"F1 {af['f1']}  Se {af['se']}  +P {af['ppv']}  Sp {af['sp']}"
         )
         console.print(
-            f"Noisy records of cinc2017: area under the curve {noise['auc_unreadable_seconds']} by unreadable "
-            f"seconds, {noise['auc_agreement']} by beats; Se {noise['se']}  Sp {noise['sp']}"
+            f"Noisy records of cinc2017: area under the curve {noise['auc_unreadable_seconds']} by "
+            f"unreadable seconds, {noise['auc_agreement']} by beats; Se {noise['se']}  Sp {noise['sp']}"
         )
     if atrial:
         both = atrial["duration"]

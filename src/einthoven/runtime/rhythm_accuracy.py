@@ -125,7 +125,7 @@ def challenge_score(folder: Path) -> ChallengeScore:
                 1 - float(beats.agreement.mean()) / 100 if len(beats) else 1.0,
             )
         )
-    return ChallengeScore(*(tuple(column) for column in zip(*rows, strict=True)))  # type: ignore[arg-type]
+    return ChallengeScore(*(tuple(column) for column in zip(*rows, strict=True)))
 
 
 def record_rhythm(path: Path, criteria: Criteria | None = None) -> RecordRhythm | None:

@@ -137,9 +137,7 @@ def prepare(path: Path, lead: int = 0) -> Prepared:
     found, _ = bdc(cleaned_ecg, state)
     if found.cleaned is None or found.beats is None:
         raise DefectError("the functions left no sections.")
-    return Prepared(
-        path.name, found.cleaned.samples, found.cleaned.cells, found.beats.beats, fs, samples
-    )
+    return Prepared(path.name, found.cleaned.samples, found.cleaned.cells, found.beats.beats, fs, samples)
 
 
 def cinc_labels(folder: Path) -> dict[str, str]:
@@ -333,13 +331,13 @@ def train(folder: Path, prepared: dict[str, Prepared]) -> tuple[FittedScore, Flo
     model = score_model(fibrillation)
     evidence = fit_evidence({n: evidence_rows(folder / n, prepared[n], model) for n in signal})
     scores = RhythmScores("", model, evidence, NO_SCORE)
-    rows = {n: atrial_rows(folder / n, prepared[n], scores, label) for n, label in _atrial_set(prepared, labels)}
+    rows = {
+        n: atrial_rows(folder / n, prepared[n], scores, label) for n, label in _atrial_set(prepared, labels)
+    }
     return fibrillation, evidence, fit_atrial(rows)
 
 
-def _atrial_set(
-    prepared: dict[str, Prepared], labels: dict[str, str]
-) -> list[tuple[str, str | None]]:
+def _atrial_set(prepared: dict[str, Prepared], labels: dict[str, str]) -> list[tuple[str, str | None]]:
     """The records that atrial fibrillation is learnt from, each with its label."""
     found: list[tuple[str, str | None]] = []
     for name in prepared:
@@ -384,7 +382,9 @@ def cross_validate(
             if number[n] != fold
         }
         scores = RhythmScores("", model, evidence, score_model(fit_atrial(learnt)))
-        results.append(_measured(folder, prepared, labels, [n for n in prepared if number[n] == fold], scores))
+        results.append(
+            _measured(folder, prepared, labels, [n for n in prepared if number[n] == fold], scores)
+        )
         progress(f"fold {fold + 1}")
     return results
 

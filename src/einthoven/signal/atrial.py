@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
 
-__all__ = ["ATRIAL_FEATURES", "P_SHAPE", "P_SHAPE_STEP", "SUMS", "WINDOW_BEATS", "atrial_features", "p_shapes"]
+__all__ = [
+    "ATRIAL_FEATURES",
+    "P_SHAPE",
+    "P_SHAPE_STEP",
+    "SUMS",
+    "WINDOW_BEATS",
+    "atrial_features",
+    "p_shapes",
+]
 
 P_SHAPE: Final = 4
 """Numbers that describe the P zone of one beat."""

@@ -154,6 +154,7 @@ def _lower(graded: NDArray[np.uint16], features: NDArray[np.float64], limits: Qu
     aperiodic = (leakage > limits.fibrillation_leakage) | (
         (leakage > limits.motion_leakage) & (evenness < limits.motion_evenness)
     )
+    aperiodic &= features[:, -1] >= limits.loud  # what is smaller is silence
     doubtful = aperiodic & (near < limits.doubtful_near) & (flat < limits.doubtful_flat)
     graded[doubtful & (graded & GRADE == 1)] += 1
     graded[aperiodic & (near < limits.motion_near) & (flat < limits.motion_flat)] |= 3 | NOISE

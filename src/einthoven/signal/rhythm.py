@@ -169,7 +169,16 @@ class RhythmState(NamedTuple):
 
     def copy(self) -> "RhythmState":
         """A state that may be folded into without changing this one."""
-        return RhythmState(*(part.copy() for part in self))
+        return RhythmState(
+            self.scalars.copy(),
+            self.opened.copy(),
+            self.positions.copy(),
+            self.classes.copy(),
+            self.agreement.copy(),
+            self.sound.copy(),
+            self.blocks.copy(),
+            self.scores.copy(),
+        )
 
 
 class Episodes(NamedTuple):
@@ -392,7 +401,20 @@ def _half_back(z, ring):  # type: ignore[no-untyped-def]
 
 @kernel
 def _judge_atria(  # type: ignore[no-untyped-def]
-    z, opened, ring, ring_classes, ring_agreement, ring_sound, blocks, c, mean, inverse, weights, bias, rows, n
+    z,
+    opened,
+    ring,
+    ring_classes,
+    ring_agreement,
+    ring_sound,
+    blocks,
+    c,
+    mean,
+    inverse,
+    weights,
+    bias,
+    rows,
+    n,
 ):
     """Atrial fibrillation, with hysteresis: every five seconds, on thirty."""
     row = np.empty(mean.size, np.float64)

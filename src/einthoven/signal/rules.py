@@ -166,7 +166,9 @@ def criteria_of(content: bytes | str, where: str = "") -> Criteria:
         return msgspec.convert(tomllib.loads(_text(content)), Criteria)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputInvalid(
-            f"the rules are not valid TOML: {error}.", where=where, remedy="Write lines such as pause_s = 2.5."
+            f"the rules are not valid TOML: {error}.",
+            where=where,
+            remedy="Write lines such as pause_s = 2.5.",
         ) from None
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InputInvalid):

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "865f9e7036c879810bf029487797c2ee3beb77d7b76c5e00fa1e6efeb9cba745"
+SCORES_SHA256: Final = "19436020ce62cea32ecd8db9ce53ebcbf76ea12a92cb734c4ae1492f0dca587d"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):
@@ -116,7 +116,8 @@ def load_scores() -> RhythmScores:
 
 def _pack(fitted: FittedScore) -> _PackedScore:
     units = [
-        np.concatenate((one.inputs, one.biases[None, :], one.outputs[None, :])).T for one in fitted.perceptrons
+        np.concatenate((one.inputs, one.biases[None, :], one.outputs[None, :])).T
+        for one in fitted.perceptrons
     ]
     bias = np.mean([one.bias for one in fitted.perceptrons])
     flat = np.concatenate([*(unit.ravel() for unit in units), [bias]])

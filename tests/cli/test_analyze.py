@@ -42,7 +42,9 @@ def test_the_json_has_the_keys_that_are_promised(stem: Path, capsys) -> None:
     assert sum(figures["beats"]["by_class"].values()) == figures["beats"]["total"] > 0
     assert set(figures["heart_rate_bpm"]) == {"mean", "min", "max"}
     assert set(figures["machine"]) == {"cores", "processor", "python"}
-    assert all(set(e) == {"kind", "onset_s", "end_s", "priority"} for e in figures["episodes"])
+    assert all(
+        set(e) == {"kind", "onset_s", "end_s", "priority", "confidence", "grade"} for e in figures["episodes"]
+    )
     onsets = [e["onset_s"] for e in figures["episodes"]]
     assert onsets == sorted(onsets)
     assert "high" in {alert["priority"] for alert in figures["alerts"]}

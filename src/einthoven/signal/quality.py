@@ -13,6 +13,7 @@ whether one second is quiet. None depends on the size of the signal. Deviations:
 squares where they suffice, four seconds without overlap of filters, integers up to the last division.
 """
 
+import functools
 from collections import namedtuple
 from typing import Any, Final
 
@@ -142,22 +143,17 @@ def cells(
     count = max(0, units.size // CELL - WINDOW_CELLS + 1)
     out = np.empty(count, np.uint16)
     if count:
-        _cells(units, lost, cleaned, _Limits(*map(float, msgspec.structs.astuple(limits))), out)
-        _lower(out, fibrillation_features(cleaned), limits)
-        out = with_scores(out, cleaned, load_scores().fibrillation, limits)
+        chosen, model = _as_kernel_sees(limits), load_scores().fibrillation
+        _cells(units, lost, cleaned, chosen, out)
+        features = fibrillation_features(cleaned)
+        _lower(features, chosen, out)
+        _score(features, chosen, out, model.mean, model.inverse_spread, model.weights, model.bias)
     return out
 
 
-def _lower(graded: NDArray[np.uint16], features: NDArray[np.float64], limits: QualityLimits) -> None:
-    """Lower the grades where motion or muscle leaves no baseline, in place; fibrillation is periodic."""
-    leakage, near, flat, evenness = features[:, 0], features[:, 1], features[:, 2], features[:, 4]
-    aperiodic = (leakage > limits.fibrillation_leakage) | (
-        (leakage > limits.motion_leakage) & (evenness < limits.motion_evenness)
-    )
-    aperiodic &= features[:, -1] >= limits.loud  # what is smaller is silence
-    doubtful = aperiodic & (near < limits.doubtful_near) & (flat < limits.doubtful_flat)
-    graded[doubtful & (graded & GRADE == 1)] += 1
-    graded[aperiodic & (near < limits.motion_near) & (flat < limits.motion_flat)] |= 3 | NOISE
+@functools.cache
+def _as_kernel_sees(limits: QualityLimits) -> Any:
+    return _Limits(*map(float, msgspec.structs.astuple(limits)))
 
 
 def with_scores(
@@ -169,21 +165,15 @@ def with_scores(
     """The cells with their fibrillation scores by ``model``; ``cleaned`` from the first cell's start."""
     features = fibrillation_features(cleaned)
     scored = graded[: len(features)].copy()
-    plausible = is_plausible(features, limits)
-    _score(features, plausible, scored, model.mean, model.inverse_spread, model.weights, model.bias)
+    chosen = _as_kernel_sees(limits)
+    _score(features, chosen, scored, model.mean, model.inverse_spread, model.weights, model.bias)
     return scored
 
 
 def is_plausible(features: NDArray[np.float64], limits: QualityLimits = DEFAULT) -> NDArray[np.bool_]:
     """Which windows could be fibrillation at all; rows of `fibrillation_features`."""
-    return np.asarray(
-        (features[:, -1] >= limits.fibrillation_least)
-        & (features[:, 0] < limits.fibrillation_leakage)
-        & (features[:, 1] < limits.fibrillation_near)
-        & (100 * features[:, 3] < limits.fibrillation_crossings)
-        & (features[:, 7] < limits.fibrillation_roughness)
-        & (np.exp(features[:, 6]) * CELL > 2 * np.pi * limits.fibrillation_slowest_hz)
-    )
+    chosen = _as_kernel_sees(limits)
+    return np.array([_plausible(row, chosen) for row in features], np.bool_)
 
 
 def fibrillation_features(cleaned: NDArray[np.int16]) -> NDArray[np.float64]:
@@ -333,10 +323,12 @@ def _features(x, out):  # type: ignore[no-untyped-def]
             signs += crossings[w]
             quiet = min(quiet, top[w])
         near = flat = np.int32(0)
+        small = np.int32(amplitude // 5)
+        gentle = np.int32(steepest // 8)
         for i in range(start, stop):
-            near += 5 * level[i] <= amplitude
+            near += level[i] <= small
         for i in range(start + 1, stop):
-            flat += 8 * slope[i] <= steepest
+            flat += slope[i] <= gentle
         half = min(max(np.int64(np.pi * sum_of / moved + 0.5), 1), CELL_LAG // 2)
         passed = whole = np.int32(0)
         for i in range(start + half, stop):
@@ -357,11 +349,40 @@ def _features(x, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _score(features, plausible, out, mean, inverse, weights, bias):  # type: ignore[no-untyped-def]
+def _plausible(f, limits):  # type: ignore[no-untyped-def]
+    return (
+        f[10] >= limits.fibrillation_least
+        and f[0] < limits.fibrillation_leakage
+        and f[1] < limits.fibrillation_near
+        and 100 * f[3] < limits.fibrillation_crossings
+        and f[7] < limits.fibrillation_roughness
+        and np.exp(f[6]) * CELL > 2 * np.pi * limits.fibrillation_slowest_hz
+    )
+
+
+@kernel
+def _lower(features, limits, out):  # type: ignore[no-untyped-def]
+    """Lower the grades where motion or muscle leaves no baseline; fibrillation is periodic."""
+    for s in range(out.size):
+        f = features[s]
+        if f[10] < limits.loud:
+            continue  # what is smaller is silence
+        if f[0] <= limits.fibrillation_leakage and not (
+            f[0] > limits.motion_leakage and f[4] < limits.motion_evenness
+        ):
+            continue
+        if f[1] < limits.motion_near and f[2] < limits.motion_flat:
+            out[s] |= 3 | NOISE
+        elif f[1] < limits.doubtful_near and f[2] < limits.doubtful_flat and out[s] & GRADE == 1:
+            out[s] += 1
+
+
+@kernel
+def _score(features, limits, out, mean, inverse, weights, bias):  # type: ignore[no-untyped-def]
     row = np.empty(mean.size, np.float64)
     for s in range(out.size):
         flags = out[s] & 0xBF
-        if flags & (LOST | LEAD_OFF) or not plausible[s]:
+        if flags & (LOST | LEAD_OFF) or not _plausible(features[s], limits):
             out[s] = flags | (SCORE_LEAST << SCORE_SHIFT)
             continue
         for i in range(mean.size):

@@ -87,6 +87,9 @@ FIRST_JUDGED_S: Final = 10
 MIT_STEP: Final = 6
 """Of the judgements on a MIT-BIH record every sixth, 30 s apart, is learnt from."""
 MIT_WEIGHT: Final = 0.5
+WHOLE_S: Final = 30
+EARLY_WEIGHT: Final = 0.3
+"""Judgements on less than 30 s, when more are known later, weigh less."""
 
 FREE_WEIGHT: Final = {"cudb": 3.0, "nstdb": 3.0}
 """Windows without fibrillation that are hard, or few, weigh more."""
@@ -116,10 +119,11 @@ class Prepared(msgspec.Struct, frozen=True, eq=False):
 
 
 class Reading(NamedTuple):
-    """Rows of one record for one score: features (n, f), labels (n,) of 0 and 1."""
+    """Rows of one record for one score: features (n, f), labels (n,) of 0 and 1, seconds (n,) of each."""
 
     features: Floats
     labels: Floats
+    seconds: NDArray[np.int64]
 
 
 def prepare(path: Path, lead: int = 0) -> Prepared:
@@ -180,7 +184,11 @@ def fibrillation_rows(path: Path, record: Prepared) -> Reading:
     starts = np.arange(len(features), dtype=np.float64)
     labels = _fibrillation_labels(path, record, starts, 4.0)
     used = (labels >= 0) & is_plausible(features)
-    return Reading(features[used][:, : len(FIBRILLATION_FEATURES)], labels[used].astype(np.float64))
+    return Reading(
+        features[used][:, : len(FIBRILLATION_FEATURES)],
+        labels[used].astype(np.float64),
+        np.flatnonzero(used),
+    )
 
 
 def evidence_rows(path: Path, record: Prepared, model: ScoreModel) -> Reading:
@@ -191,7 +199,7 @@ def evidence_rows(path: Path, record: Prepared, model: ScoreModel) -> Reading:
     starts = np.arange(len(rows), dtype=np.float64) - 4
     labels = _fibrillation_labels(path, record, starts, WINDOW_S)
     used = (labels >= 0) & (starts >= 0)
-    return Reading(rows[used], labels[used].astype(np.float64))
+    return Reading(rows[used], labels[used].astype(np.float64), np.flatnonzero(used))
 
 
 def _fibrillation_labels(path: Path, record: Prepared, starts_s: Floats, width_s: float) -> NDArray[np.int8]:
@@ -212,6 +220,7 @@ def atrial_rows(path: Path, record: Prepared, scores: RhythmScores, label: str |
     """One row for each judgement; ``label`` A or another, or None: from the rhythm marks."""
     rows: list[Floats] = []
     labels: list[float] = []
+    seconds: list[int] = []
     wanted = JUDGED_S if label is not None else JUDGED_S * MIT_STEP
     marks = None if label is not None else _marks_s(path, record)
     cells = _rescored(record, scores.fibrillation)
@@ -223,7 +232,12 @@ def atrial_rows(path: Path, record: Prepared, scores: RhythmScores, label: str |
         if row is not None and target is not None:
             rows.append(row)
             labels.append(target)
-    return Reading(np.array(rows).reshape(len(rows), len(ATRIAL_FEATURES)), np.array(labels))
+            seconds.append(second)
+    return Reading(
+        np.array(rows).reshape(len(rows), len(ATRIAL_FEATURES)),
+        np.array(labels),
+        np.array(seconds, np.int64),
+    )
 
 
 def _share_label(marks: tuple[Floats, Floats, Floats], second: int) -> float | None:
@@ -252,7 +266,7 @@ def fit_evidence(rows: dict[str, Reading]) -> Floats:
 def _weighted(rows: dict[str, Reading]) -> tuple[Floats, Floats, Floats]:
     """Classes weigh the same; a record by the square root of its rows."""
     weights = []
-    for name, (_, labels) in rows.items():
+    for name, (_, labels, _) in rows.items():
         count = np.maximum(np.bincount(labels.astype(np.int64), minlength=2), 1)
         weight = 1 / np.sqrt(count[labels.astype(np.int64)])
         weights.append(weight * FREE_WEIGHT.get(name.split("/")[0], 1.0) ** (labels == 0))
@@ -269,9 +283,14 @@ def fit_atrial(rows: dict[str, Reading]) -> FittedScore:
     parts = []
     challenge = {name: reading for name, reading in rows.items() if name.startswith("cinc2017")}
     mean = sum(reading.labels.size for reading in challenge.values()) / max(len(challenge), 1)
-    for name, (_, labels) in rows.items():
-        one = mean / max(labels.size, 1) if name in challenge else MIT_WEIGHT
-        parts.append(np.full(labels.size, one))
+    for name, reading in rows.items():
+        seconds = reading.seconds
+        if name in challenge:
+            is_whole = (seconds >= WHOLE_S) | (np.arange(seconds.size) == seconds.size - 1)
+            weight = np.where(is_whole, 1.0, EARLY_WEIGHT)
+            parts.append(weight * mean / max(weight.sum(), 1e-9))
+        else:
+            parts.append(np.full(seconds.size, MIT_WEIGHT))
     filled = [reading for reading in rows.values() if reading.labels.size]
     return fit_score(
         np.concatenate([reading.features for reading in filled]),

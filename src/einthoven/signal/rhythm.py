@@ -77,8 +77,8 @@ _BLOCK_CELLS = 5
 """Atrial fibrillation is judged every five seconds, over the last six such blocks."""
 _BLOCKS = 6
 _WINDOW = _BLOCKS * _BLOCK_CELLS * CELL
-_SURE_SPAN = _WINDOW - _BLOCK_CELLS * CELL
-"""From 25 s of history on a judgement is a whole one."""
+_SURE_SPAN = _WINDOW
+"""From 30 s of history on a judgement is a whole one."""
 _SURE_STEPS = 30
 _SCORES = 5
 """Windows of 4 s whose scores are averaged: they span 8 s."""

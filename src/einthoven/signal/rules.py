@@ -79,7 +79,7 @@ class Criteria(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     svt_s: float = 30.0
     bigeminy_repeats: float = 3.0
     trigeminy_repeats: float = 3.0
-    af_score: float = 0.6
+    af_score: float = 0.4
     """Log-odds of 30 s of beats, judged every 5 s, above which they fibrillate."""
     af_score_early: float = 2.5
     """The same while less than 25 s, and fewer than 30 intervals, are known."""

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "19436020ce62cea32ecd8db9ce53ebcbf76ea12a92cb734c4ae1492f0dca587d"
+SCORES_SHA256: Final = "3898a68d659620334e98c67bd2b6dfb28d19c70a9a6fb753bfa1021e511f0a9c"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ from einthoven.signal.scores import RhythmScores, ScoreModel, score_model
 __all__ = [
     "ATRIAL_RECIPE",
     "FIBRILLATION_RECIPE",
+    "Fold",
     "Prepared",
     "Reading",
     "atrial_rows",
@@ -54,6 +55,7 @@ __all__ = [
     "prepare_all",
     "told_spans",
     "train",
+    "window_score",
 ]
 
 FIBRILLATION_RECIPE: Final = Recipe(

@@ -279,7 +279,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
         ("ventricular_tachycardia",),
         "doubt",
         1,
-        45,
+        55,
         "the beats resemble nothing: noise and tachycardia cannot be told apart",
     ),
     Guard(("ventricular_run",), "hold", 1, 55, "it is not sure that these beats are ventricular"),

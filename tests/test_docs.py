@@ -19,7 +19,7 @@ from einthoven.cli.demo import WARD, _Row, _view
 from einthoven.clock import VirtualClock
 from einthoven.notice import NOTICE
 from einthoven.runtime.streaming import Analysed, Player
-from einthoven.signal.rules import KINDS, RULES, Criteria
+from einthoven.signal.rules import GUARDS, KINDS, ORDERED, RANGES, RULES, Criteria
 from einthoven.simulation import SCENES, VirtualPatient
 
 ROOT = Path(__file__).parent.parent
@@ -132,15 +132,46 @@ def rules_page() -> str:
         "",
         "## Limits",
         "",
-        "Every limit is a field of `Criteria`, with its unit in its name.",
+        "Every limit is a field of `Criteria`, with its unit in its name. A deployment changes them for",
+        "all recordings with a TOML file, one key a line (`einthoven analyze --rules FILE.toml …`), for one",
+        "patient of a stream with `OnlinePath(clock, {patient: Criteria(…)})`, and for one call with the",
+        "field `criteria` of the ECG object. A key that does not exist, or a value outside its range, is",
+        "refused by its name.",
         "",
-        "| limit | default |",
-        "|---|---|",
-        *(f"| `{name}` | {value:g} |" for name, value in msgspec.structs.asdict(Criteria()).items()),
+        "| limit | default | least | greatest |",
+        "|---|---|---|---|",
+        *(
+            f"| `{name}` | {value:g} | {RANGES[name][0]:g} | {RANGES[name][1]:g} |"
+            for name, value in msgspec.structs.asdict(Criteria()).items()
+        ),
+        "",
+        *(f"`{low}` must be less than `{high}`." for low, high in ORDERED),
         "",
         "Beats count only while they look like beats (`agreement_least`). An interval counts only if no",
         "second of it is unusable. Silence counts as silence only while no deflection of 0.2 mV could be a",
         "missed beat. Episodes of priority none are told in findings and raise no alert.",
+        "",
+        "## Confidence and grade",
+        "",
+        "Each episode carries the confidence with which it was decided, per cent, and the worse grade of the",
+        "last two seconds before that. The confidence is, of both kinds of fibrillation, the likelihood",
+        "that the score gives; of runs and ventricular tachycardia, the classifier's confidence in their",
+        "beats (for V, times how much the last beats resembled beats); of the other rhythms, how much the",
+        "last eight beats resembled the patient's or each other; of technical conditions, 100.",
+        "",
+        "## Guards",
+        "",
+        "When an episode raises no alert (hold), or a technical one (doubt). The first that applies is",
+        "taken; the reason travels with the condition and the alert.",
+        "",
+        "| episodes | from grade | below confidence | action | reason |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {', '.join(f'`{kind}`' for kind in guard.kinds)} | {guard.grade_from} "
+            f"| {guard.confidence_below if guard.confidence_below <= 100 else 'any'} | {guard.action} "
+            f"| {guard.reason} |"
+            for guard in GUARDS
+        ),
         "",
     ]
     return "\n".join(page)

@@ -10,7 +10,7 @@ from einthoven.signal.findings import Condition
 
 
 def found(onset: int, end: int | None = None, kind: str = "asystole") -> Condition:
-    return Condition(kind, "high", onset, end)
+    return Condition(kind, "high", onset, end, 90, 1)
 
 
 class Told:
@@ -126,3 +126,19 @@ def test_every_state_of_the_table_can_be_reached_and_only_closed_is_final() -> N
     assert reached == set(AlertState) == set(LIFECYCLE)
     assert [state for state, exits in LIFECYCLE.items() if not exits] == [AlertState.CLOSED]
     assert {event for exits in LIFECYCLE.values() for event in exits} == set(LifeEvent)
+
+
+def test_what_is_held_alerts_nobody() -> None:
+    held = Condition("ventricular_run", "medium", 10, None, 40, 1, "hold", "not sure")
+    told = Told()
+    assert told.hears(held) == []
+    assert told.book.open_alerts == ()
+
+
+def test_a_doubt_is_a_technical_alert_that_says_why() -> None:
+    doubt = Condition("asystole", "technical", 10, None, 40, 3, "doubt", "cannot be read")
+    told = Told()
+    assert told.hears(doubt) == ["raised"]
+    (alert,) = told.book.open_alerts
+    assert alert.priority == "technical"
+    assert alert.reason == "cannot be read"

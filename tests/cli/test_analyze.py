@@ -42,7 +42,9 @@ def test_the_json_has_the_keys_that_are_promised(stem: Path, capsys) -> None:
     assert sum(figures["beats"]["by_class"].values()) == figures["beats"]["total"] > 0
     assert set(figures["heart_rate_bpm"]) == {"mean", "min", "max"}
     assert set(figures["machine"]) == {"cores", "processor", "python"}
-    assert all(set(e) == {"kind", "onset_s", "end_s", "priority"} for e in figures["episodes"])
+    assert all(
+        set(e) == {"kind", "onset_s", "end_s", "priority", "confidence", "grade"} for e in figures["episodes"]
+    )
     onsets = [e["onset_s"] for e in figures["episodes"]]
     assert onsets == sorted(onsets)
     assert "high" in {alert["priority"] for alert in figures["alerts"]}
@@ -153,3 +155,34 @@ def test_the_article_file_of_integers_is_read(tmp_path: Path, capsys) -> None:
     assert figures["recording"]["fs"] == 125.0
     assert figures["beats"]["total"] > 10
     msgspec.json.encode(figures)
+
+
+def test_rules_from_a_file_change_what_is_told(tmp_path: Path, capsys) -> None:
+    write_recording(tmp_path / "calm", VirtualPatient(7, SCENES["healthy"], fs=250.0, duration_s=90.0))
+    rules = tmp_path / "rules.toml"
+    rules.write_text("bradycardia_bpm = 99\ntachycardia_bpm = 200\n")
+    _, (plain,), _ = as_json(capsys, str(tmp_path / "calm"))
+    code, (changed,), _ = as_json(capsys, "--rules", str(rules), str(tmp_path / "calm"))
+    assert code == 0
+    assert "bradycardia" not in {episode["kind"] for episode in plain["episodes"]}
+    assert "bradycardia" in {episode["kind"] for episode in changed["episodes"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pause_s = 99", "pause_s is 99; it must lie in 1 to 20"),
+        ("paws = 1", "paws"),
+        (None, "cannot be read"),
+    ],
+)
+def test_wrong_rules_are_refused_with_file_and_key(
+    stem: Path, tmp_path: Path, capsys, text: str | None, words: str
+) -> None:
+    rules = tmp_path / "rules.toml"
+    if text is not None:
+        rules.write_text(text)
+    assert run(["analyze", "--rules", str(rules), str(stem / "vt")]) == 2
+    err = capsys.readouterr().err
+    assert "rules.toml" in err
+    assert words in err

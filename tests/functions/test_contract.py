@@ -25,6 +25,7 @@ from einthoven.functions import (
     preprocessing,
     split,
 )
+from einthoven.signal.rules import Criteria
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.testing.builders import a_recording
 
@@ -167,3 +168,31 @@ def test_a_stream_may_begin_anywhere_on_the_grid(first: int) -> None:
     assert at_zero is not None
     assert elsewhere is not None
     np.testing.assert_array_equal(elsewhere.beats.positions - first, at_zero.beats.positions)
+
+
+def test_limits_travel_with_the_object_by_value_and_change_the_rules() -> None:
+    samples = VirtualPatient(5, SCENES["healthy"], duration_s=90.0).read(0, 11250)[0].astype(np.int32)
+    limits = Criteria(bradycardia_bpm=99.0)
+    plain = analyse(Ecg(samples=samples))[0].findings
+    sent = decode(encode(Ecg(samples=samples, criteria=limits), "json"), "json")
+    assert sent.criteria == limits
+    found = analyse(sent)[0].findings
+    assert plain is not None
+    assert found is not None
+    assert "bradycardia" not in {episode.kind for episode in plain.episodes}
+    assert "bradycardia" in {episode.kind for episode in found.episodes}
+
+
+def test_limits_out_of_range_are_refused_when_the_object_is_read() -> None:
+    with pytest.raises(InputInvalid, match="pause_s is 99"):
+        decode(b'{"criteria": {"pause_s": 99}}', "json")
+
+
+def test_every_beat_carries_its_confidence_and_its_grade() -> None:
+    samples = VirtualPatient(5, SCENES["healthy"], duration_s=40.0).read(0, 5000)[0].astype(np.int32)
+    findings = analyse(Ecg(samples=samples))[0].findings
+    assert findings is not None
+    beats = findings.beats
+    assert beats.grades.shape == beats.confidences.shape == beats.positions.shape
+    assert set(beats.grades.tolist()) <= {1, 2, 3}
+    assert beats.p_shape.size == 4 * len(beats)

@@ -12,6 +12,7 @@ from einthoven.functions import Ecg, analyse
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.online import OnlinePath, Totals
 from einthoven.signal.recording import Recording, RecordingInfo, Segment
+from einthoven.signal.rules import Criteria
 from einthoven.testing.builders import a_recording
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -121,3 +122,17 @@ def test_two_leads_or_a_long_segment_are_refused() -> None:
         OnlinePath(VirtualClock()).receive(
             Segment("p", "d", 0, 0, Recording(two, np.zeros((2, 10), np.int16)))
         )
+
+
+def test_each_patient_may_have_their_own_limits() -> None:
+    parts = segments(a_recording(seed=5, duration_s=90))
+    limits = Criteria(bradycardia_bpm=99.0, tachycardia_bpm=200.0)
+    kinds = {}
+    for patient, online in {
+        "p": OnlinePath(VirtualClock(), {"p": limits}),
+        "other": OnlinePath(VirtualClock(), {"somebody": limits}),
+    }.items():
+        receipts = [online.receive(part, is_last=part is parts[-1]) for part in parts]
+        kinds[patient] = {episode.kind for one in receipts for episode in one.findings.episodes}
+    assert "bradycardia" in kinds["p"]
+    assert "bradycardia" not in kinds["other"]

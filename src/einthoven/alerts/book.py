@@ -30,6 +30,8 @@ class Alert(msgspec.Struct, frozen=True):
     """How many episodes it stands for."""
     raised_at_s: float
     """When it was raised, on the caller's clock."""
+    reason: str = ""
+    """Why it is technical when its kind would be urgent."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -55,9 +57,11 @@ class AlertBook:
     def receive(
         self, patient: str, conditions: tuple[Condition, ...], *, fs: float, at_s: float
     ) -> tuple[Change, ...]:
-        """Take in what was found in one span of a patient's stream, in the order of the stream."""
+        """Take in what was found in one span of a patient's stream, in order; what is held alerts nobody."""
         changes: list[Change] = []
         for condition in conditions:
+            if condition.action == "hold":
+                continue
             key = (patient, condition.condition)
             is_new = condition.onset > self._seen.get(key, -1)
             if is_new:
@@ -93,6 +97,7 @@ class AlertBook:
                 end_s=None,
                 episodes=1,
                 raised_at_s=at_s,
+                reason=condition.reason,
             )
             self._open[key] = alert
             return Change("raised", alert)

@@ -24,8 +24,8 @@ from einthoven.records import annotations_of, write_annotations
 from einthoven.runtime.batch import Job, Outcome, analyse_files, plan
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.signal.ectopy import Ectopy, count_runs
-from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings
-from einthoven.signal.rules import RULES
+from einthoven.signal.findings import BEAT_CLASSES, Condition, Episode, Findings
+from einthoven.signal.rules import RULES, Criteria, criteria_of
 from einthoven.signal.variability import rr_intervals
 from einthoven.version import __version__
 
@@ -60,6 +60,11 @@ _SHOWN: Final = 40
     show_default=True,
     help="Minutes of ECG analysed as one piece; the result does not depend on it.",
 )
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file with limits of the rhythm rules that differ from the defaults.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
 @click.option(
     "--explain",
@@ -79,6 +84,7 @@ def command(
     annotations: Path | None,
     lead: str | None,
     chunk_min: float,
+    rules: Path | None,
     workers: int | None,
     moment: str | None,
     output: Path | None,
@@ -97,7 +103,8 @@ def command(
         return explain_moment(tuple(map(Path, files)), lead, moment, output, as_json=as_json)
     if output is not None:
         raise InputInvalid("there is nothing to draw.", where="--output", remedy="Say what with --explain T.")
-    jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60)
+    criteria = None if rules is None else _criteria(rules)
+    jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60, criteria)
     for path, error in errors:
         _complain(path, error, as_json=as_json)
     _ready_kernels()
@@ -133,14 +140,29 @@ def _complain(path: Path, error: EinthovenError, *, as_json: bool) -> None:
     )
 
 
+def _criteria(path: Path) -> Criteria:
+    """The limits in a file; what is wrong with it is said with its name."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputInvalid(
+            "the rules cannot be read.", where=str(path), remedy="Give a TOML file that exists."
+        ) from error
+    try:
+        return criteria_of(content, str(path))
+    except InputInvalid as error:
+        where = str(path) if error.where in {"", str(path)} else f"{path}: {error.where}"
+        raise InputInvalid(error.what, where=where, remedy=error.remedy) from None
+
+
 def _plan(
-    files: tuple[Path, ...], lead: str | None, chunk_s: float
+    files: tuple[Path, ...], lead: str | None, chunk_s: float, criteria: Criteria | None
 ) -> tuple[list[Job], list[tuple[Path, EinthovenError]]]:
     jobs: list[Job] = []
     errors: list[tuple[Path, EinthovenError]] = []
     for path in files:
         try:
-            jobs.append(plan(path, lead, chunk_s))
+            jobs.append(plan(path, lead, chunk_s, criteria))
         except EinthovenError as error:
             errors.append((path, error))
     return jobs, errors
@@ -192,6 +214,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "hrv": None,
         "versions": {},
         "alerts": [],
+        "held": [],
         "elapsed_s": round(outcome.elapsed_s, 4),
         "machine": machine(),
         "version": __version__,
@@ -222,11 +245,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         name: None if value is None else round(value, 3)
         for name, value in msgspec.structs.asdict(findings.variability).items()
     }
-    result["alerts"] = [
-        {"condition": episode["kind"], "priority": episode["priority"], "onset_s": episode["onset_s"]}
-        for episode in result["episodes"]
-        if episode["priority"] != "none"
-    ]
+    told = sorted(findings.conditions, key=lambda one: (one.onset, one.condition))
+    result["alerts"] = [_told(one, findings.fs) for one in told if one.action != "hold"]
+    result["held"] = [_told(one, findings.fs) for one in told if one.action == "hold"]
     result["versions"] = findings.versions
     return result
 
@@ -250,6 +271,19 @@ def _episode(episode: Episode, fs: float) -> dict[str, Any]:
         "onset_s": round(episode.onset / fs, 3),
         "end_s": None if episode.end is None else round(episode.end / fs, 3),
         "priority": episode.priority,
+        "confidence": episode.confidence,
+        "grade": episode.grade,
+    }
+
+
+def _told(condition: Condition, fs: float) -> dict[str, Any]:
+    return {
+        "condition": condition.condition,
+        "priority": condition.priority,
+        "onset_s": round(condition.onset / fs, 3),
+        "confidence": condition.confidence,
+        "grade": condition.grade,
+        "reason": condition.reason,
     }
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from einthoven.cli.bench_rhythm import command as rhythm
 from einthoven.cli.machine import machine, workers_here
 from einthoven.errors import CallerError, RecordingNotFound
 from einthoven.evaluation import CLASS_MAPS, NoisyPeriods, RecordReport, Report, Share, report_of
@@ -40,6 +41,9 @@ SPREAD: Final = ("100", "105", "108", "118", "124", "200", "203", "213", "222", 
 @click.group(name="bench")
 def command() -> None:
     """Measure accuracy, and compare."""
+
+
+command.add_command(rhythm)
 
 
 @command.command(name="ec57")

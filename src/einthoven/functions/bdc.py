@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from einthoven.errors import DefectError, InputInvalid
 from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import BeatSection, BeatState, Cleaned, Ecg, PatientState
+from einthoven.signal.atrial import p_shapes
 from einthoven.signal.beats import BLOCK, DETECTION_LAG, DETECTION_REACH, PLACE, Trace, detect, locate
 from einthoven.signal.classes import classify, load_model
 from einthoven.signal.filters import ENVELOPE_REACH, envelope
@@ -24,6 +25,7 @@ LAG: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG
 _FLUSH: Final = LAG + BLOCK
 _QRS_LIKENESS = FEATURES.index("corr QRS")
 _P_LIKENESS = FEATURES.index("corr P")
+_AMPLITUDE = FEATURES.index("amplitude/patient")
 _PREVIOUS_LIKENESS = FEATURES.index("corr with previous")
 _MS: Final = 1000 // FS
 
@@ -43,6 +45,7 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     described, after = describe_beats(ecg.cleaned, state.beats, is_last=ecg.is_last)
     features, sizes, grid = described.features, described.sizes, described.grid
     classes, confidences = classify(features, load_model())
+    patient_amplitude = sizes[:, 0] / np.maximum(features[:, _AMPLITUDE].astype(np.float64), 1e-3)
     section = BeatSection(
         since=described.since,
         until=after.boundary,
@@ -56,8 +59,10 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
                 np.maximum(features[:, _QRS_LIKENESS], features[:, _PREVIOUS_LIKENESS])
             ).astype(np.uint8),
             p_wave=np.rint(100 * np.clip(features[:, _P_LIKENESS], -1, 1)).astype(np.int8),
+            p_shape=p_shapes(described.samples, described.first, grid, patient_amplitude),
             widths_ms=(sizes[:, 1] * _MS).astype(np.uint16),
             amplitudes_uv=(sizes[:, 0] * (1000 // UNITS_PER_MV)).astype(np.int32),
+            grades=np.zeros(len(classes), np.uint8),
         ),
         intervals=described.intervals,
     )

@@ -18,6 +18,7 @@ from einthoven.signal.findings import Beats, Episode, Findings, MinuteIntervals,
 from einthoven.signal.morphology import PatientContext
 from einthoven.signal.recording import MAX_FS, MIN_FS
 from einthoven.signal.rhythm import RhythmState
+from einthoven.signal.rules import Criteria
 
 __all__ = [
     "STATE_VERSION",
@@ -32,7 +33,7 @@ __all__ = [
     "RhythmStateSection",
 ]
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 
 
 class Cleaned(msgspec.Struct, frozen=True, eq=False):
@@ -46,7 +47,7 @@ class Cleaned(msgspec.Struct, frozen=True, eq=False):
     samples: NDArray[np.int16]
     """Units of 5 µV."""
     first_cell: int
-    cells: NDArray[np.uint8]
+    cells: NDArray[np.uint16]
 
 
 class BeatSection(msgspec.Struct, frozen=True, eq=False):
@@ -103,7 +104,7 @@ class RhythmStateSection(msgspec.Struct, frozen=True, eq=False, array_like=True)
     """What postprocessing remembers."""
 
     rhythm: RhythmState
-    cells: NDArray[np.uint8]
+    cells: NDArray[np.uint16]
     """Cells that wait for the beats around them."""
 
 
@@ -150,6 +151,8 @@ class Ecg(
     beats: BeatSection | None = None
     rhythm: RhythmSection | None = None
     findings: Findings | None = None
+    criteria: Criteria | None = None
+    """Limits of the rhythm rules for this patient; the defaults when None."""
     versions: dict[str, str] = {}
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import Ecg, FinalState, PatientState
 from einthoven.signal.findings import Condition, Episode, Findings
 from einthoven.signal.resampling import ratio_of, source_position
+from einthoven.signal.rules import guard_of
 from einthoven.signal.variability import heart_rate, rr_intervals, variability
 
 __all__ = ["conditions_of", "finalization"]
@@ -54,9 +55,19 @@ def finalization(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
 
 
 def conditions_of(episodes: tuple[Episode, ...]) -> tuple[Condition, ...]:
-    """The episodes that carry a priority."""
-    return tuple(
-        Condition(episode.kind, episode.priority, episode.onset, episode.end)
-        for episode in episodes
-        if episode.priority != "none"
+    """The episodes that carry a priority, after the guards."""
+    return tuple(_condition(episode) for episode in episodes if episode.priority != "none")
+
+
+def _condition(episode: Episode) -> Condition:
+    guard = guard_of(episode.kind, episode.confidence, episode.grade)
+    return Condition(
+        condition=episode.kind,
+        priority="technical" if guard and guard.action == "doubt" else episode.priority,
+        onset=episode.onset,
+        end=episode.end,
+        confidence=episode.confidence,
+        grade=episode.grade,
+        action=guard.action if guard else "alert",
+        reason=guard.reason if guard else "",
     )

@@ -2,17 +2,22 @@
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
 from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import Ecg, PatientState, RhythmSection, RhythmStateSection
+from einthoven.signal.atrial import P_SHAPE
 from einthoven.signal.findings import Beats, Episode, Quality
-from einthoven.signal.quality import CELL
+from einthoven.signal.quality import CELL, GRADE
 from einthoven.signal.resampling import Ratio, ratio_of, source_position
-from einthoven.signal.rhythm import Episodes, RhythmState, fold, open_episodes
+from einthoven.signal.rhythm import BeatColumns, Episodes, RhythmState, fold, open_episodes
 from einthoven.signal.rules import KINDS, RULES, Criteria
+from einthoven.signal.scores import RhythmScores
 
-__all__ = ["episodes_of", "fold_span", "postprocessing"]
+__all__ = ["episodes_of", "fold_span", "postprocessing", "with_grades"]
+
+Cells = NDArray[np.uint16]
 
 
 @function(version="1.0", memory_mb=64, timeout_s=10.0)
@@ -25,14 +30,16 @@ def postprocessing(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     """
     if ecg.beats is None or ecg.cleaned is None:
         raise InputInvalid("the ECG object has no beats section.", where="beats", remedy="Run bdc first.")
-    before = state.rhythm or RhythmStateSection(RhythmState.at(ecg.cleaned.start), np.empty(0, np.uint8))
+    before = state.rhythm or RhythmStateSection(RhythmState.at(ecg.cleaned.start), np.empty(0, np.uint16))
     waiting = np.concatenate((before.cells, ecg.cleaned.cells))
     first_cell = ecg.cleaned.first_cell - before.cells.size
     until = ecg.beats.until
     if ecg.is_last:
         until = max(until, (first_cell + waiting.size) * CELL)
     folded = min(waiting.size, max(0, until // CELL - first_cell))
-    rhythm, beats, ended = fold_span(before.rhythm, ecg.beats.beats, waiting[:folded], until, Criteria())
+    graded = with_grades(ecg.beats.beats, first_cell, waiting)
+    criteria = ecg.criteria or Criteria()
+    rhythm, beats, ended = fold_span(before.rhythm, graded, waiting[:folded], until, criteria)
     section = RhythmSection(
         beats=beats,
         episodes=episodes_of(ended, rhythm, ratio_of(ecg.fs)),
@@ -46,17 +53,32 @@ def postprocessing(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     )
 
 
+def with_grades(beats: Beats, first_cell: int, cells: Cells) -> Beats:
+    """The beats with the grade of the second in which each lies; the nearest where that is not given."""
+    if not cells.size:
+        return beats
+    second = np.clip(beats.grid // CELL - first_cell, 0, cells.size - 1)
+    return msgspec.structs.replace(beats, grades=(cells[second] & GRADE).astype(np.uint8))
+
+
 def fold_span(
     state: RhythmState,
     beats: Beats,
-    cells: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
+    cells: Cells,
     until: int,
     criteria: Criteria,
+    scores: RhythmScores | None = None,
 ) -> tuple[RhythmState, Beats, Episodes]:
     """Fold one span; returns the new state, the beats with their classes polished, and what ended."""
-    after, classes, ended = fold(
-        state, beats.grid, beats.morphology, beats.agreement, beats.p_wave, cells, until, criteria
+    columns = BeatColumns(
+        beats.grid,
+        beats.morphology,
+        beats.confidences,
+        beats.agreement,
+        beats.p_wave,
+        beats.p_shape.reshape(-1, P_SHAPE),
     )
+    after, classes, ended = fold(state, columns, cells, until, criteria, scores)
     return after, msgspec.structs.replace(beats, classes=classes), ended
 
 
@@ -68,11 +90,20 @@ def episodes_of(ended: Episodes, state: RhythmState, ratio: Ratio) -> tuple[Epis
             onset=source_position(int(onset), ratio),
             end=source_position(int(end), ratio),
             priority=RULES[KINDS[kind]].priority,
+            confidence=int(confidence),
+            grade=int(grade),
         )
-        for kind, onset, end in zip(*ended, strict=True)
+        for kind, onset, end, confidence, grade in zip(*ended, strict=True)
     ]
     going_on = [
-        Episode(kind=kind, onset=source_position(onset, ratio), end=None, priority=RULES[kind].priority)
-        for kind, onset in open_episodes(state)
+        Episode(
+            kind=going.kind,
+            onset=source_position(going.onset, ratio),
+            end=None,
+            priority=RULES[going.kind].priority,
+            confidence=going.confidence,
+            grade=going.grade,
+        )
+        for going in open_episodes(state)
     ]
     return (*closed, *going_on)

@@ -168,7 +168,7 @@ def _clean(
 
 def _grade(
     grid: _Grid, cleaned: NDArray[np.int16], first: int, clean_end: int, cell_next: int, *, is_last: bool
-) -> tuple[NDArray[np.uint8], int]:
+) -> tuple[NDArray[np.uint16], int]:
     """The cells that can be graded now, and the number of the next one."""
     begin = cell_next * CELL
     if is_last:
@@ -178,7 +178,7 @@ def _grade(
         count = max(0, (clean_end - begin - CELL_LAG) // CELL + 1)
         pad = 0
     if count == 0 or begin < first:
-        return np.empty(0, np.uint8), cell_next
+        return np.empty(0, np.uint16), cell_next
     units = grid.units[begin - grid.first : clean_end - grid.first]
     lost = grid.lost[begin - grid.first : clean_end - grid.first]
     part = cleaned[begin - first :]

@@ -15,6 +15,7 @@ from einthoven.functions.chunks import CHUNK_S
 from einthoven.records import open_recording
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import RecordingInfo, RecordingSource
+from einthoven.signal.rules import Criteria
 
 __all__ = ["Job", "Outcome", "analyse_files", "analyse_source", "lead_number", "plan"]
 
@@ -29,6 +30,7 @@ class Job(msgspec.Struct, frozen=True):
     lead: int
     info: RecordingInfo
     chunks: tuple[Chunk, ...]
+    criteria: Criteria | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, eq=False):
@@ -40,8 +42,10 @@ class Outcome(msgspec.Struct, frozen=True, eq=False):
     elapsed_s: float
 
 
-def plan(path: Path, lead: str | None = None, chunk_s: float = CHUNK_S) -> Job:
-    """Open a recording and cut it.
+def plan(
+    path: Path, lead: str | None = None, chunk_s: float = CHUNK_S, criteria: Criteria | None = None
+) -> Job:
+    """Open a recording and cut it; the limits of the rhythm rules are the defaults when None.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def plan(path: Path, lead: str | None = None, chunk_s: float = CHUNK_S) -> Job:
     """
     with open_recording(path) as source:
         info = source.info
-    return Job(path, lead_number(info, lead), info, count_hours(info, chunk_s))
+    return Job(path, lead_number(info, lead), info, count_hours(info, chunk_s), criteria)
 
 
 def lead_number(info: RecordingInfo, lead: str | None) -> int:
@@ -69,10 +73,12 @@ def lead_number(info: RecordingInfo, lead: str | None) -> int:
     )
 
 
-def analyse_source(source: RecordingSource, lead: int = 0, chunk_s: float = CHUNK_S) -> Findings | None:
+def analyse_source(
+    source: RecordingSource, lead: int = 0, chunk_s: float = CHUNK_S, criteria: Criteria | None = None
+) -> Findings | None:
     """Analyse one recording in this process, chunk after chunk; None when it is empty."""
     parts = [own_part(_findings(source, chunk, lead), chunk) for chunk in count_hours(source.info, chunk_s)]
-    return join(parts) if parts else None
+    return join(parts, criteria) if parts else None
 
 
 def analyse_files(
@@ -117,7 +123,7 @@ def _alone(job: Job, progress: Callable[[Job], None]) -> Outcome:
             progress(job)
     except EinthovenError as error:
         return Outcome(job, None, error, elapsed_s)
-    return Outcome(job, join(parts) if parts else None, None, elapsed_s)
+    return Outcome(job, join(parts, job.criteria) if parts else None, None, elapsed_s)
 
 
 @contextmanager
@@ -159,7 +165,6 @@ def _side_by_side(
             parts = done[id(job)]
             if len(parts) == len(job.chunks):
                 ordered = [parts[number] for number in sorted(parts)]
-                yield Outcome(
-                    job, join([part for part, _ in ordered]), None, sum(used_s for _, used_s in ordered)
-                )
+                whole = join([part for part, _ in ordered], job.criteria)
+                yield Outcome(job, whole, None, sum(used_s for _, used_s in ordered))
                 done[id(job)] = {}

@@ -5,6 +5,7 @@ stay true; after a long silence the stream begins anew.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -16,6 +17,7 @@ from einthoven.errors import DefectError, InputInvalid
 from einthoven.functions import Ecg, PatientState, analyse, in_sequence
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Lead, Segment, missing
+from einthoven.signal.rules import Criteria
 
 __all__ = ["OnlinePath", "Receipt", "Totals"]
 
@@ -64,10 +66,16 @@ class _Stream(msgspec.Struct):
 
 
 class OnlinePath:
-    """Takes segments of many patients and keeps each one's state."""
+    """Takes segments of many patients and keeps each one's state.
 
-    def __init__(self, clock: Clock) -> None:
+    Parameters
+    ----------
+    criteria : limits of the rhythm rules by patient; the defaults for a patient who is not named.
+    """
+
+    def __init__(self, clock: Clock, criteria: Mapping[str, Criteria] | None = None) -> None:
         self._clock = clock
+        self._criteria = dict(criteria or {})
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._counts = Totals()
 
@@ -108,7 +116,9 @@ class OnlinePath:
                 info.fs, info.leads[0], segment.start_ns, segment.sequence, 0, PatientState(), OrderedDict()
             )
         parts = self._fill_gap(stream, segment)
-        parts.append(self._analyse(stream, segment.recording.counts[0], is_last=is_last))
+        parts.append(
+            self._analyse(stream, segment.recording.counts[0], patient=segment.patient, is_last=is_last)
+        )
         receipt = Receipt(
             "analysed", segment.sequence, in_sequence(parts), stream.start_ns, self._clock.now_s() - began_s
         )
@@ -144,12 +154,13 @@ class OnlinePath:
             self._analyse(
                 stream,
                 np.full(min(piece, gap - start), missing(np.dtype(np.int32)), np.int32),
+                patient=segment.patient,
                 is_last=False,
             )
             for start in range(0, gap, piece)
         ]
 
-    def _analyse(self, stream: _Stream, counts: _OneLead, *, is_last: bool) -> Findings:
+    def _analyse(self, stream: _Stream, counts: _OneLead, *, patient: str, is_last: bool) -> Findings:
         samples = counts.astype(np.int32)
         if counts.dtype == np.int16:
             samples[counts == missing(counts.dtype)] = missing(np.dtype(np.int32))
@@ -161,6 +172,7 @@ class OnlinePath:
             first=stream.next_position,
             is_last=is_last,
             samples=samples,
+            criteria=self._criteria.get(patient),
         )
         result, stream.state = analyse(ecg, stream.state)
         stream.next_position += samples.size

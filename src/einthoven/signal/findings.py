@@ -1,6 +1,6 @@
 """What was found in a span of ECG: beats, episodes, quality, intervals. Positions are source samples."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ BEAT_CLASSES: Final = "NSVFQ"
 
 
 class Beats(msgspec.Struct, frozen=True, eq=False):
-    """Beats as columns, in time order; every column has shape (beats,)."""
+    """Beats as columns, in time order; every column has shape (beats,) unless it says otherwise."""
 
     positions: NDArray[np.int64]
     """Sample of the recording at which the beat's largest deflection lies."""
@@ -41,8 +41,12 @@ class Beats(msgspec.Struct, frozen=True, eq=False):
     """Per cent: likeness of the QRS to the patient's, or to the beat before."""
     p_wave: NDArray[np.int8]
     """Per cent, signed: likeness of the P zone to the patient's."""
+    p_shape: NDArray[np.int8]
+    """Four numbers a beat, row after row, shape (4 * beats,): see `einthoven.signal.atrial.p_shapes`."""
     widths_ms: NDArray[np.uint16]
     amplitudes_uv: NDArray[np.int32]
+    grades: NDArray[np.uint8]
+    """Grade of the second in which the beat lies, 1 to 3; 0 before postprocessing."""
 
     def __len__(self) -> int:
         return self.positions.size
@@ -58,8 +62,10 @@ class Beats(msgspec.Struct, frozen=True, eq=False):
             np.empty(0, np.uint8),
             np.empty(0, np.uint8),
             np.empty(0, np.int8),
+            np.empty(0, np.int8),
             np.empty(0, np.uint16),
             np.empty(0, np.int32),
+            np.empty(0, np.uint8),
         )
 
     @staticmethod
@@ -73,7 +79,11 @@ class Beats(msgspec.Struct, frozen=True, eq=False):
     def between(self, start: int, stop: int) -> "Beats":
         """Those whose grid position lies in ``start`` to ``stop``."""
         a, b = np.searchsorted(self.grid, (start, stop))
-        return Beats(*(column[a:b] for column in msgspec.structs.astuple(self)))
+        size = len(self)
+        columns = msgspec.structs.astuple(self)
+        # A column may have several numbers a beat.
+        each = [column.size // size if size else 1 for column in columns]
+        return Beats(*(column[a * m : b * m] for column, m in zip(columns, each, strict=True)))
 
 
 class Episode(msgspec.Struct, frozen=True):
@@ -85,6 +95,10 @@ class Episode(msgspec.Struct, frozen=True):
     end: int | None
     """Sample of the recording; None while the episode goes on."""
     priority: Priority
+    confidence: int
+    """Per cent, when it was decided; docs/reference/rhythm-rules.md says of what."""
+    grade: int
+    """The worse grade of the last two seconds before it was decided, 1 to 3."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -94,6 +108,12 @@ class Condition(msgspec.Struct, frozen=True):
     priority: Priority
     onset: int
     end: int | None
+    confidence: int
+    grade: int
+    action: Literal["alert", "doubt", "hold"] = "alert"
+    """``doubt``: the alert is technical. ``hold``: it alerts nobody."""
+    reason: str = ""
+    """Why it is not the alert that its kind would be; see `einthoven.signal.rules.GUARDS`."""
 
 
 class MinuteIntervals(msgspec.Struct, frozen=True):
@@ -133,8 +153,8 @@ class Quality(msgspec.Struct, frozen=True, eq=False):
 
     first_cell: int
     """Number of the first second, counted from the start of the recording."""
-    cells: NDArray[np.uint8]
-    """See `einthoven.signal.quality`: grade in the low two bits, then the reasons."""
+    cells: NDArray[np.uint16]
+    """See `einthoven.signal.quality`: grade in the low two bits, the reasons, the score."""
 
     @property
     def analysable_fraction(self) -> float | None:

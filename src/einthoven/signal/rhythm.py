@@ -14,11 +14,33 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from einthoven.signal.atrial import ATRIAL_FEATURES, P_SHAPE, SUMS, WINDOW_BEATS, atrial_features
 from einthoven.signal.kernel import kernel
-from einthoven.signal.quality import CELL, FIBRILLATION, GRADE, LEAD_OFF, LOST, LOUD
+from einthoven.signal.quality import (
+    CELL,
+    FIBRILLATION,
+    GRADE,
+    LEAD_OFF,
+    LOST,
+    LOUD,
+    SCORE_LEAST,
+    SCORE_SHIFT,
+    SCORE_STEP,
+    SCORE_ZERO,
+)
 from einthoven.signal.rules import KINDS, Criteria, Kind
+from einthoven.signal.scores import RhythmScores, evaluate, load_scores
 
-__all__ = ["Episodes", "RhythmState", "fold", "open_episodes"]
+__all__ = [
+    "BeatColumns",
+    "Episodes",
+    "OpenEpisode",
+    "RhythmState",
+    "atrial_row",
+    "evidence_row",
+    "fold",
+    "open_episodes",
+]
 
 _Limits: Any = namedtuple("_Limits", Criteria.__struct_fields__)  # type: ignore[misc]  # as the kernel sees them
 
@@ -45,15 +67,27 @@ _Limits: Any = namedtuple("_Limits", Criteria.__struct_fields__)  # type: ignore
 N, S, V, F, Q = range(5)
 
 _RING = 64
-"""Beats remembered: 41 for atrial fibrillation, those of 30 s for rates up to 120 beats/min."""
+"""Beats remembered: 48 for atrial fibrillation, those of 30 s for rates up to 120 beats/min."""
 _RING_SPAN = 15000
 """Samples (120 s) after which a remembered beat no longer counts."""
-_AF_INTERVALS = 40
-_AF_LEAST = 6
-"""Beats in a row that must be found fibrillating before an episode begins."""
 _AGREEMENT_BEATS = 8
 _T_WAVE_CELLS = 2
 """Loud seconds that a silence may begin with: the one of the last beat, and its T wave's."""
+_BLOCK_CELLS = 5
+"""Atrial fibrillation is judged every five seconds, over the last six such blocks."""
+_BLOCKS = 6
+_WINDOW = _BLOCKS * _BLOCK_CELLS * CELL
+_SURE_SPAN = _WINDOW
+"""From 30 s of history on a judgement is a whole one."""
+_SURE_STEPS = 30
+_SCORES = 5
+"""Windows of 4 s whose scores are averaged: they span 8 s."""
+_SIMILAR = 85
+"""Per cent of agreement from which a beat is the patient's own."""
+_UNLIKE = 12
+"""Per cent of agreement below which a beat in seconds that cannot be read is taken for noise."""
+_UNUSABLE = SUMS
+"""Column of a block that counts its unusable seconds."""
 # Scalars of the state.
 (
     _COUNT,  # beats so far, at most _RING in the ring
@@ -61,10 +95,10 @@ _T_WAVE_CELLS = 2
     _BAD,  # unreadable cells since the last beat
     _WILD,  # fibrillating cells since the last beat
     _LOUD,  # cells since the last beat in which a beat may have been missed
-    _VF_YES,  # consecutive positive windows
-    _VF_NO,  # consecutive negative windows
-    _VF_FIRST,  # first of the consecutive positives
-    _VF_LAST,  # last positive
+    _VF_YES,  # consecutive cells with evidence of fibrillation
+    _VF_NO,  # consecutive cells without
+    _VF_FIRST,  # first of the consecutive ones
+    _VF_LAST,  # last one
     _V_COUNT,  # V in a row
     _V_FIRST,
     _S_COUNT,  # S in a row
@@ -78,8 +112,19 @@ _T_WAVE_CELLS = 2
     _GAP_FIRST,
     _NOISE_FIRST,
     _CELL,  # next cell to fold
-    _AF_BEATS,  # fibrillating beats in a row
-) = range(23)
+    _BEGAN,  # where the signal began
+    _BLOCK,  # number of the newest block
+    _TRUSTED,  # whether the last beats look like beats
+    _AF_YES,  # judgements in a row for atrial fibrillation
+    _AF_FROM,  # where the first of them places the onset
+    _AF_NO,  # judgements in a row against it
+    _AF_UNKNOWN,  # judgements in a row that could not be made
+    _GRADE,  # of the last second
+    _GRADE_BEFORE,  # of the second before it
+    _V_SURE,  # sum of the confidences of the V in a row, per cent
+    _S_SURE,
+    _TRUST,  # mean agreement of the last beats, per cent
+) = range(34)
 
 
 class RhythmState(NamedTuple):
@@ -87,30 +132,39 @@ class RhythmState(NamedTuple):
 
     scalars: NDArray[np.int64]
     opened: NDArray[np.int64]
-    """Shape (2, kinds): onset of the open episode of each kind, -1 when none; end of its last one, or -1."""
+    """Shape (4, kinds): onset of the open episode of each kind, -1 when none; end of its last one, or -1;
+    its confidence, per cent, and its grade when it was opened."""
     positions: NDArray[np.int64]
     """The last beats, a ring; shape (64,)."""
     classes: NDArray[np.uint8]
     agreement: NDArray[np.uint8]
-    p_wave: NDArray[np.int8]
     sound: NDArray[np.bool_]
     """Whether the interval before the beat is free of unreadable cells."""
+    blocks: NDArray[np.int32]
+    """Sums over the beats of the last six five-second blocks; shape (6, 8), see `atrial.SUMS`."""
+    scores: NDArray[np.uint8]
+    """The last five cells' scores, oldest first."""
 
     @staticmethod
     def at(position: int) -> "RhythmState":
         """No history before an absolute position on the grid."""
-        scalars = np.zeros(23, np.int64)
-        scalars[_LAST] = position
+        scalars = np.zeros(34, np.int64)
+        scalars[[_LAST, _BEGAN]] = position
         scalars[[_FAST_FIRST, _OFF_FIRST, _GAP_FIRST, _NOISE_FIRST]] = -1
         scalars[_CELL] = -(-position // CELL)
+        scalars[_TRUST] = 100
+        scalars[_BLOCK] = position // CELL // _BLOCK_CELLS
+        opened = np.full((4, len(KINDS)), -1, np.int64)
+        opened[2:] = 0
         return RhythmState(
             scalars,
-            np.full((2, len(KINDS)), -1, np.int64),
+            opened,
             np.zeros(_RING, np.int64),
             np.zeros(_RING, np.uint8),
             np.zeros(_RING, np.uint8),
-            np.zeros(_RING, np.int8),
             np.zeros(_RING, np.bool_),
+            np.zeros((_BLOCKS, SUMS + 1), np.int32),
+            np.full(_SCORES, SCORE_LEAST, np.uint8),
         )
 
     def copy(self) -> "RhythmState":
@@ -121,8 +175,9 @@ class RhythmState(NamedTuple):
             self.positions.copy(),
             self.classes.copy(),
             self.agreement.copy(),
-            self.p_wave.copy(),
             self.sound.copy(),
+            self.blocks.copy(),
+            self.scores.copy(),
         )
 
 
@@ -133,25 +188,41 @@ class Episodes(NamedTuple):
     """Index into `KINDS`."""
     onset: NDArray[np.int64]
     end: NDArray[np.int64]
+    confidence: NDArray[np.int64]
+    """Per cent."""
+    grade: NDArray[np.int64]
+    """The worse grade of the last two seconds before it was decided, 1 to 3."""
+
+
+class BeatColumns(NamedTuple):
+    """What the fold reads of beats; each of shape (beats,), but ``p_shape`` of shape (beats, 4)."""
+
+    positions: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+    confidences: NDArray[np.uint8]
+    """Per cent."""
+    agreement: NDArray[np.uint8]
+    """Per cent."""
+    p_wave: NDArray[np.int8]
+    """Per cent, signed."""
+    p_shape: NDArray[np.int8]
 
 
 def fold(
     state: RhythmState,
-    positions: NDArray[np.int64],
-    classes: NDArray[np.uint8],
-    agreement: NDArray[np.uint8],
-    p_wave: NDArray[np.int8],
-    cells: NDArray[np.uint8],
+    beats: BeatColumns,
+    cells: NDArray[np.uint16],
     until: int,
     criteria: Criteria,
+    scores: RhythmScores | None = None,
 ) -> tuple[RhythmState, NDArray[np.uint8], Episodes]:
     """Fold beats and cells up to ``until`` (grid position).
 
     Parameters
     ----------
-    positions, classes, agreement (per cent), p_wave (per cent, signed) : the beats before ``until`` that
-        were not folded yet, ascending.
+    beats : those before ``until`` that were not folded yet, ascending.
     cells : the quality cells that were not folded yet; those that end after ``until`` are left for later.
+    scores : the shipped ones when None.
 
     Returns
     -------
@@ -159,26 +230,63 @@ def fold(
     Q), and the episodes that ended.
     """
     after = state.copy()
-    polished = classes.copy()
-    rows = np.empty((4 * positions.size + 4 * cells.size + len(KINDS) + 8, 3), np.int64)
+    polished = beats.classes.copy()
+    rows = np.empty((6 * polished.size + 8 * cells.size + len(KINDS) + 8, 5), np.int64)
+    chosen = scores or load_scores()
+    model = chosen.atrial
     count = _fold(
         *after,
-        positions,
+        beats.positions,
         polished,
-        agreement,
-        p_wave,
+        beats.confidences,
+        beats.agreement,
+        beats.p_wave,
+        beats.p_shape,
         cells,
         until,
-        _Limits(*msgspec.structs.astuple(criteria)),
+        _Limits(*map(float, msgspec.structs.astuple(criteria))),
+        chosen.evidence,
+        model.mean,
+        model.inverse_spread,
+        model.weights,
+        model.bias,
         rows,
     )
-    ended = rows[:count]
-    return after, polished, Episodes(ended[:, 0].copy(), ended[:, 1].copy(), ended[:, 2].copy())
+    return after, polished, Episodes(*(column.copy() for column in rows[:count].T))
 
 
-def open_episodes(state: RhythmState) -> list[tuple[Kind, int]]:
-    """Kind and onset (grid position) of each episode that has not ended, most urgent first."""
-    return [(KINDS[k], int(onset)) for k, onset in enumerate(state.opened[0]) if onset >= 0]
+def atrial_row(state: RhythmState) -> NDArray[np.float64] | None:
+    """What atrial fibrillation is judged by now: the `ATRIAL_FEATURES`; None when the beats are too few."""
+    out = np.empty(len(ATRIAL_FEATURES))
+    known = _window(
+        state.scalars, state.positions, state.classes, state.agreement, state.sound, state.blocks, out
+    )
+    return out if known else None
+
+
+def evidence_row(state: RhythmState) -> NDArray[np.float64]:
+    """What fibrillation is judged by now, shape (4,): see `RhythmScores.evidence`."""
+    out = np.empty(4)
+    _evidence(state.scalars, state.positions, state.agreement, state.scores, out)
+    return out
+
+
+class OpenEpisode(NamedTuple):
+    """An episode that has not ended; position on the analysis grid, confidence in per cent."""
+
+    kind: Kind
+    onset: int
+    confidence: int
+    grade: int
+
+
+def open_episodes(state: RhythmState) -> list[OpenEpisode]:
+    """Those that have not ended, most urgent first."""
+    return [
+        OpenEpisode(KINDS[k], int(onset), int(confidence), int(grade))
+        for k, (onset, _, confidence, grade) in enumerate(state.opened.T)
+        if onset >= 0
+    ]
 
 
 @kernel
@@ -187,16 +295,25 @@ def _close(opened, kind, end, rows, n):  # type: ignore[no-untyped-def]
         return n
     rows[n, 0] = kind
     rows[n, 1] = opened[0, kind]
-    rows[n, 2] = end
+    rows[n, 2] = max(end, opened[0, kind])
+    rows[n, 3] = opened[2, kind]
+    rows[n, 4] = opened[3, kind]
     opened[0, kind] = -1
-    opened[1, kind] = end
+    opened[1, kind] = rows[n, 2]
     return n + 1
 
 
 @kernel
-def _open(opened, kind, onset):  # type: ignore[no-untyped-def]
+def _open(z, opened, kind, onset, confidence):  # type: ignore[no-untyped-def]
     """Begin an episode, no earlier than the last of its kind ended."""
     opened[0, kind] = max(onset, opened[1, kind])
+    opened[2, kind] = min(max(confidence, 0), 100)
+    opened[3, kind] = max(z[_GRADE], z[_GRADE_BEFORE], 1)
+
+
+@kernel
+def _likelihood(score):  # type: ignore[no-untyped-def]
+    return np.int64(100.0 / (1.0 + np.exp(-score)) + 0.5)
 
 
 @kernel
@@ -206,7 +323,7 @@ def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ig
         if z[slot] < 0:
             z[slot] = start
         if opened[0, kind] < 0 and start + CELL - z[slot] >= least_s * CELL:
-            _open(opened, kind, z[slot])
+            _open(z, opened, kind, z[slot], 100)
     elif z[slot] >= 0:
         n = _close(opened, kind, start, rows, n)
         z[slot] = -1
@@ -214,33 +331,165 @@ def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ig
 
 
 @kernel
-def _fold_cell(z, opened, cell, start, c, rows, n):  # type: ignore[no-untyped-def]
+def _enter(z, blocks, second):  # type: ignore[no-untyped-def]
+    """Make the block of a second the newest, emptying those that begin."""
+    while z[_BLOCK] < second // _BLOCK_CELLS:
+        z[_BLOCK] += 1
+        blocks[z[_BLOCK] % _BLOCKS] = 0
+
+
+@kernel
+def _evidence(z, ring, ring_agreement, scores, out):  # type: ignore[no-untyped-def]
+    """Mean score of the last five cells; rate, agreement and share of like beats in these 5 s."""
+    total = 0.0
+    for i in range(_SCORES):
+        total += np.float64(scores[i]) - SCORE_ZERO
+    out[0] = total / (SCORE_STEP * _SCORES)
+    since = (z[_CELL] - _SCORES) * CELL
+    count = similar = agreement = 0
+    j = z[_COUNT] - 1
+    while j >= max(0, z[_COUNT] - _RING) and ring[j % _RING] >= since:
+        count += 1
+        agreement += ring_agreement[j % _RING]
+        similar += ring_agreement[j % _RING] >= _SIMILAR
+        j -= 1
+    out[1] = count / _SCORES
+    out[2] = agreement / (100.0 * count) if count > 0 else 0.5
+    out[3] = similar / count if count > 0 else 0.5
+
+
+@kernel
+def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, out):  # type: ignore[no-untyped-def]
+    """The features of the last 30 s; False when the beats are too few."""
+    since = z[_CELL] * CELL - _WINDOW
+    first = z[_COUNT]
+    while (
+        first > max(0, z[_COUNT] - _RING)
+        and z[_COUNT] - first < WINDOW_BEATS
+        and ring[(first - 1) % _RING] >= since
+    ):
+        first -= 1
+    n = z[_COUNT] - first
+    positions = np.empty(WINDOW_BEATS, np.int64)
+    classes = np.empty(WINDOW_BEATS, np.uint8)
+    agreement = np.empty(WINDOW_BEATS, np.uint8)
+    sound = np.empty(WINDOW_BEATS, np.bool_)
+    for k in range(n):
+        slot = (first + k) % _RING
+        positions[k] = ring[slot]
+        classes[k] = ring_classes[slot]
+        agreement[k] = ring_agreement[slot]
+        sound[k] = ring_sound[slot]
+    sums = np.zeros(SUMS + 1, np.int64)
+    for b in range(_BLOCKS):
+        for c in range(SUMS + 1):
+            sums[c] += blocks[b, c]
+    unusable = sums[_UNUSABLE] / (_BLOCKS * _BLOCK_CELLS)
+    return atrial_features(positions, classes, agreement, sound, n, sums, unusable, out)
+
+
+@kernel
+def _half_back(z, ring):  # type: ignore[no-untyped-def]
+    """The beat in the middle of the window, where an onset or an end is placed; the first, if it began so."""
+    now = z[_CELL] * CELL
+    since = z[_BEGAN] if now - z[_BEGAN] <= _WINDOW else now - _WINDOW // 2
+    j = z[_COUNT] - 1
+    while j > max(0, z[_COUNT] - _RING) and ring[(j - 1) % _RING] >= since:
+        j -= 1
+    return ring[j % _RING]
+
+
+@kernel
+def _judge_atria(  # type: ignore[no-untyped-def]
+    z,
+    opened,
+    ring,
+    ring_classes,
+    ring_agreement,
+    ring_sound,
+    blocks,
+    c,
+    mean,
+    inverse,
+    weights,
+    bias,
+    rows,
+    n,
+):
+    """Atrial fibrillation, with hysteresis: every five seconds, on thirty."""
+    row = np.empty(mean.size, np.float64)
+    known = (
+        z[_TRUSTED] != 0
+        and opened[0, _VF] < 0
+        and _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, row)
+    )
+    if not known:
+        z[_AF_UNKNOWN] += 1
+        z[_AF_YES] = 0
+        if z[_AF_UNKNOWN] >= _BLOCKS:
+            n = _close(opened, _AF, z[_CELL] * CELL - _WINDOW, rows, n)
+        return n
+    z[_AF_UNKNOWN] = 0
+    is_sure = z[_CELL] * CELL - z[_BEGAN] >= _SURE_SPAN or row[20] * WINDOW_BEATS >= _SURE_STEPS
+    score = evaluate(row, mean, inverse, weights, bias)
+    if z[_AF_YES] == 0:
+        z[_AF_FROM] = _half_back(z, ring)
+    z[_AF_YES] = z[_AF_YES] + 1 if score > (c.af_score if is_sure else c.af_score_early) else 0
+    z[_AF_NO] = z[_AF_NO] + 1 if score < c.af_score_end else 0
+    # At the beginning nothing says that the rhythm was another: the first whole judgement counts alone.
+    needed = 1.0 if z[_CELL] * CELL - z[_BEGAN] <= _WINDOW + _BLOCK_CELLS * CELL else c.af_judgements
+    if opened[0, _AF] < 0:
+        if z[_AF_YES] >= needed:
+            _open(z, opened, _AF, z[_AF_FROM], _likelihood(score))
+    elif z[_AF_NO] >= c.af_judgements_end:
+        n = _close(opened, _AF, _half_back(z, ring), rows, n)
+    return n
+
+
+@kernel
+def _fold_cell(  # type: ignore[no-untyped-def]
+    z, opened, ring, ring_agreement, blocks, scores, cell, start, c, evidence, rows, n
+):
     grade = cell & GRADE
     wild = (cell & FIBRILLATION) != 0
+    z[_GRADE_BEFORE] = z[_GRADE]
+    z[_GRADE] = grade
+    _enter(z, blocks, z[_CELL])
+    blocks[z[_BLOCK] % _BLOCKS, _UNUSABLE] += grade == GRADE
+    for i in range(_SCORES - 1):
+        scores[i] = scores[i + 1]
+    scores[_SCORES - 1] = cell >> SCORE_SHIFT
+    z[_CELL] += 1
     if grade == GRADE and not wild:
         z[_BAD] += 1
     z[_LOUD] += (cell & LOUD) != 0
-    if wild:
-        z[_WILD] += 1
+    z[_WILD] += wild
+    # The four seconds of a cell begin with it: what five of them say lies around the first's end.
+    row = np.empty(4, np.float64)
+    _evidence(z, ring, ring_agreement, scores, row)
+    score = evidence[4]
+    for i in range(4):
+        score += evidence[i] * row[i]
+    if score > (c.fibrillation_score if opened[0, _VF] < 0 else c.fibrillation_score_end):
         z[_VF_NO] = 0
         if z[_VF_YES] == 0 and opened[0, _VF] < 0:
             z[_VF_FIRST] = start
         z[_VF_YES] += 1
         z[_VF_LAST] = start
         if opened[0, _VF] < 0 and z[_VF_YES] >= c.fibrillation_windows:
-            _open(opened, _VF, z[_VF_FIRST])
+            _open(z, opened, _VF, max(z[_VF_FIRST] - 2 * CELL, z[_BEGAN]), _likelihood(score))
     else:
         z[_VF_YES] = 0
         z[_VF_NO] += 1
         if z[_VF_NO] >= 4:
-            n = _close(opened, _VF, z[_VF_LAST] + 4 * CELL, rows, n)
+            n = _close(opened, _VF, z[_VF_LAST] + 2 * CELL, rows, n)
     n = _stretch(z, _OFF_FIRST, _OFF, (cell & LEAD_OFF) != 0, c.lead_off_s, start, opened, rows, n)
     n = _stretch(z, _GAP_FIRST, _GAP, (cell & LOST) != 0, c.gap_s, start, opened, rows, n)
     is_noise = grade == GRADE and (cell & (LEAD_OFF | LOST)) == 0 and not wild
     n = _stretch(z, _NOISE_FIRST, _NOISE, is_noise, c.noise_s, start, opened, rows, n)
     silent = z[_BAD] == 0 and z[_WILD] == 0 and z[_LOUD] <= _T_WAVE_CELLS
     if opened[0, _ASYSTOLE] < 0 and silent and start + CELL - z[_LAST] >= c.asystole_s * CELL:
-        _open(opened, _ASYSTOLE, z[_LAST])
+        _open(z, opened, _ASYSTOLE, z[_LAST], z[_TRUST])
     elif opened[0, _ASYSTOLE] >= 0 and (z[_BAD] > 0 or z[_WILD] > 0):
         n = _close(opened, _ASYSTOLE, start, rows, n)
     return n
@@ -263,62 +512,12 @@ def _rate(z, ring, sound, beats):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _insert(values, count, value):  # type: ignore[no-untyped-def]
-    j = count
-    while j > 0 and values[j - 1] > value:
-        values[j] = values[j - 1]
-        j -= 1
-    values[j] = value
-
-
-@kernel
-def _irregularity(z, ring, classes, p_wave, sound):  # type: ignore[no-untyped-def]
-    """Irregularity and median P-wave likeness over the last beats; (0, 1) when there are too few."""
-    steps = np.empty(_AF_INTERVALS, np.int64)
-    intervals = np.empty(_AF_INTERVALS, np.int64)
-    likeness = np.empty(_AF_INTERVALS + 1, np.int64)
-    m = 0
-    p = 0
-    last = z[_COUNT] - 1
-    newest = ring[last % _RING]
-    oldest = max(0, z[_COUNT] - _RING) + 2
-    j = last
-    while j >= oldest and m < _AF_INTERVALS and newest - ring[(j - 2) % _RING] <= _RING_SPAN:
-        here, before, earlier = j % _RING, (j - 1) % _RING, (j - 2) % _RING
-        if classes[here] != V and p < _AF_INTERVALS:
-            _insert(likeness, p, np.int64(p_wave[here]))
-            p += 1
-        if (
-            sound[here]
-            and sound[before]
-            and classes[here] != V
-            and classes[before] != V
-            and classes[earlier] != V
-        ):
-            rr = ring[here] - ring[before]
-            _insert(steps, m, abs(rr - (ring[before] - ring[earlier])))
-            _insert(intervals, m, rr)
-            m += 1
-        j -= 1
-    if m < _AF_INTERVALS // 2:
-        return 0.0, 1.0
-    return steps[m // 2] / intervals[m // 2], likeness[p // 2] / 100.0
-
-
-@kernel
-def _half_back(z, ring):  # type: ignore[no-untyped-def]
-    """Where the middle of the irregularity window lies: an onset or an end is placed there."""
-    back = min(_AF_INTERVALS // 2, z[_COUNT] - 1, _RING - 1)
-    return ring[(z[_COUNT] - 1 - back) % _RING]
-
-
-@kernel
 def _mean_rate(z, ring, sound, span_s):  # type: ignore[no-untyped-def]
     """Mean rate over the beats of the last ``span_s`` seconds (or the ring), 0 when they are not sound."""
     last = z[_COUNT] - 1
     newest = ring[last % _RING]
     j = last
-    oldest = max(0, z[_COUNT] - _RING + 1)
+    oldest = max(0, z[_COUNT] - _RING)
     while j > oldest and newest - ring[j % _RING] < span_s * CELL:
         if not sound[j % _RING]:
             return 0.0, newest
@@ -334,22 +533,38 @@ def _mean_rate(z, ring, sound, span_s):  # type: ignore[no-untyped-def]
 
 @kernel
 def _fold_beat(  # type: ignore[no-untyped-def]
-    z, opened, ring, ring_classes, ring_agreement, ring_p, ring_sound, p, raw, agreement, p_wave, c, rows, n
+    z,
+    opened,
+    ring,
+    ring_classes,
+    ring_agreement,
+    ring_sound,
+    blocks,
+    p,
+    raw,
+    confidence,
+    agreement,
+    p_wave,
+    p_shape,
+    c,
+    rows,
+    n,
 ):
     gap = p - z[_LAST]
     previous = z[_LAST]
     readable = z[_BAD] == 0 and z[_WILD] == 0
     silent = z[_LOUD] <= _T_WAVE_CELLS
     is_first = z[_COUNT] == 0
+    if readable and silent and gap >= c.asystole_s * CELL and opened[0, _ASYSTOLE] < 0:
+        _open(z, opened, _ASYSTOLE, previous, z[_TRUST])  # it ended before a whole second could tell
     n = _close(opened, _ASYSTOLE, p, rows, n)
     if readable and silent and not is_first and c.pause_s * CELL <= gap < c.asystole_s * CELL:
-        _open(opened, _PAUSE, previous)
+        _open(z, opened, _PAUSE, previous, z[_TRUST])
         n = _close(opened, _PAUSE, p, rows, n)
     sound = readable and not is_first and gap < c.pause_s * CELL
     slot = z[_COUNT] % _RING
     ring[slot] = p
     ring_agreement[slot] = agreement
-    ring_p[slot] = p_wave
     ring_sound[slot] = sound
     ring_classes[slot] = raw
     z[_COUNT] += 1
@@ -358,6 +573,14 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     z[_WILD] = 0
     z[_LOUD] = 0
     last = z[_COUNT] - 1
+    if raw != V:
+        _enter(z, blocks, p // CELL)
+        block = blocks[p // CELL // _BLOCK_CELLS % _BLOCKS]
+        for i in range(P_SHAPE):
+            block[i] += p_shape[i]
+            block[P_SHAPE] += np.int32(p_shape[i]) * p_shape[i]
+        block[P_SHAPE + 1] += p_wave
+        block[P_SHAPE + 2] += 1
     # Do these beats look like beats?
     total = 0
     m = 0
@@ -367,57 +590,55 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         m += 1
         j -= 1
     trusted = total >= 100.0 * c.agreement_least * m
-    irregularity, likeness = _irregularity(z, ring, ring_classes, ring_p, ring_sound)
-    fibrillates = (
-        trusted and opened[0, _VF] < 0 and irregularity > c.af_irregularity and likeness < c.af_p_wave
-    )
+    z[_TRUST] = total // m
+    z[_TRUSTED] = trusted
     beat = raw
-    if not trusted or opened[0, _VF] >= 0 or not readable:
+    fibrillates = opened[0, _VF] >= 0 and z[_VF_NO] == 0
+    if not trusted or fibrillates or (not readable and agreement < _UNLIKE):
         beat = Q
-    elif raw == S and fibrillates:
+    elif raw == S and opened[0, _AF] >= 0:
         beat = N
-    # Atrial fibrillation, with hysteresis.
-    z[_AF_BEATS] = z[_AF_BEATS] + 1 if fibrillates else 0
-    if opened[0, _AF] < 0:
-        if z[_AF_BEATS] >= _AF_LEAST:
-            _open(opened, _AF, _half_back(z, ring))
-    elif irregularity < c.af_irregularity_end or likeness > c.af_p_wave_end:
-        n = _close(opened, _AF, max(opened[0, _AF], _half_back(z, ring)), rows, n)
     # Runs of V.
     if beat == V and (z[_V_COUNT] == 0 or sound):
         if z[_V_COUNT] == 0:
             z[_V_FIRST] = p
+            z[_V_SURE] = 0
         z[_V_COUNT] += 1
+        z[_V_SURE] += confidence
         if z[_V_COUNT] >= c.run_beats and opened[0, _VRUN] < 0 and opened[0, _VT] < 0:
-            _open(opened, _VRUN, z[_V_FIRST])
+            _open(z, opened, _VRUN, z[_V_FIRST], z[_V_SURE] * z[_TRUST] // (100 * z[_V_COUNT]))
         if (
             z[_V_COUNT] >= c.vt_beats
             and opened[0, _VT] < 0
             and 60.0 * CELL * (z[_V_COUNT] - 1) > c.vt_bpm * (p - z[_V_FIRST])
         ):
-            _open(opened, _VT, z[_V_FIRST])
+            _open(z, opened, _VT, z[_V_FIRST], z[_V_SURE] * z[_TRUST] // (100 * z[_V_COUNT]))
             opened[0, _VRUN] = -1
     else:
         n = _close(opened, _VT, previous, rows, n)
         n = _close(opened, _VRUN, previous, rows, n)
         z[_V_COUNT] = 1 if beat == V else 0
         z[_V_FIRST] = p
+        z[_V_SURE] = confidence
     # Runs of S, and fast narrow beats.
     if beat == S and (z[_S_COUNT] == 0 or sound):
         if z[_S_COUNT] == 0:
             z[_S_FIRST] = p
+            z[_S_SURE] = 0
         z[_S_COUNT] += 1
+        z[_S_SURE] += confidence
         if z[_S_COUNT] >= c.run_beats and opened[0, _SRUN] < 0:
-            _open(opened, _SRUN, z[_S_FIRST])
+            _open(z, opened, _SRUN, z[_S_FIRST], z[_S_SURE] // z[_S_COUNT])
     else:
         n = _close(opened, _SRUN, previous, rows, n)
         z[_S_COUNT] = 1 if beat == S else 0
         z[_S_FIRST] = p
+        z[_S_SURE] = confidence
     if sound and (beat == N or beat == S) and gap * c.svt_bpm < 60.0 * CELL:
         if z[_FAST_FIRST] < 0:
             z[_FAST_FIRST] = previous
         if opened[0, _SVT] < 0 and p - z[_FAST_FIRST] > c.svt_s * CELL:
-            _open(opened, _SVT, z[_FAST_FIRST])
+            _open(z, opened, _SVT, z[_FAST_FIRST], z[_TRUST])
     else:
         n = _close(opened, _SVT, previous, rows, n)
         z[_FAST_FIRST] = -1
@@ -426,23 +647,23 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     rate = _rate(z, ring, ring_sound, few) if trusted else 0.0
     if gap < c.asystole_s * CELL or rate > 0:
         if opened[0, _XBRADY] < 0 and 0 < rate < c.extreme_bradycardia_bpm:
-            _open(opened, _XBRADY, ring[(last - few) % _RING])
+            _open(z, opened, _XBRADY, ring[(last - few) % _RING], z[_TRUST])
         elif opened[0, _XBRADY] >= 0 and (rate == 0 or rate > 1.1 * c.extreme_bradycardia_bpm):
             n = _close(opened, _XBRADY, p, rows, n)
     many = np.int64(c.extreme_tachycardia_beats)
     rate = _rate(z, ring, ring_sound, many) if trusted and opened[0, _VF] < 0 else 0.0
     if opened[0, _XTACHY] < 0 and rate > c.extreme_tachycardia_bpm and opened[0, _VT] < 0:
-        _open(opened, _XTACHY, ring[(last - many) % _RING])
+        _open(z, opened, _XTACHY, ring[(last - many) % _RING], z[_TRUST])
     elif opened[0, _XTACHY] >= 0 and (rate < 0.9 * c.extreme_tachycardia_bpm or opened[0, _VT] >= 0):
         n = _close(opened, _XTACHY, p, rows, n)
     rate, first = _mean_rate(z, ring, ring_sound, c.rate_s)
     rate = rate if trusted else 0.0
     if opened[0, _BRADY] < 0 and 0 < rate < c.bradycardia_bpm:
-        _open(opened, _BRADY, first)
+        _open(z, opened, _BRADY, first, z[_TRUST])
     elif opened[0, _BRADY] >= 0 and (rate == 0 or rate > 1.1 * c.bradycardia_bpm):
         n = _close(opened, _BRADY, p, rows, n)
     if opened[0, _TACHY] < 0 and rate > c.tachycardia_bpm:
-        _open(opened, _TACHY, first)
+        _open(z, opened, _TACHY, first, z[_TRUST])
     elif opened[0, _TACHY] >= 0 and rate < 0.9 * c.tachycardia_bpm:
         n = _close(opened, _TACHY, p, rows, n)
     # Patterns of N and V; `a`, `b` and `d` are the classes one, two and three beats before.
@@ -454,8 +675,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         if z[_ALTERNATE] == 0:
             z[_ALT_FIRST] = previous
         z[_ALTERNATE] += 1
-        if z[_ALTERNATE] >= 5 and opened[0, _BIGEMINY] < 0:
-            _open(opened, _BIGEMINY, z[_ALT_FIRST])
+        if z[_ALTERNATE] >= 2 * c.bigeminy_repeats - 1 and opened[0, _BIGEMINY] < 0:
+            _open(z, opened, _BIGEMINY, z[_ALT_FIRST], z[_TRUST])
     else:
         n = _close(opened, _BIGEMINY, previous, rows, n)
         z[_ALTERNATE] = 0
@@ -471,8 +692,8 @@ def _fold_beat(  # type: ignore[no-untyped-def]
         if z[_TRIPLE] == 0:
             z[_TRIPLE_FIRST] = ring[(last - 3) % _RING]
         z[_TRIPLE] += 1
-        if z[_TRIPLE] >= 6 and opened[0, _TRIGEMINY] < 0:
-            _open(opened, _TRIGEMINY, z[_TRIPLE_FIRST])
+        if z[_TRIPLE] >= 3 * (c.trigeminy_repeats - 1) and opened[0, _TRIGEMINY] < 0:
+            _open(z, opened, _TRIGEMINY, z[_TRIPLE_FIRST], z[_TRUST])
     else:
         n = _close(opened, _TRIGEMINY, previous, rows, n)
         z[_TRIPLE] = 0
@@ -486,15 +707,23 @@ def _fold(  # type: ignore[no-untyped-def]
     ring,
     ring_classes,
     ring_agreement,
-    ring_p,
     ring_sound,
+    blocks,
+    scores,
     positions,
     classes,
+    confidences,
     agreement,
     p_wave,
+    p_shape,
     cells,
     until,
     c,
+    evidence,
+    mean,
+    inverse,
+    weights,
+    bias,
     rows,
 ):
     n = 0
@@ -510,12 +739,14 @@ def _fold(  # type: ignore[no-untyped-def]
                 ring,
                 ring_classes,
                 ring_agreement,
-                ring_p,
                 ring_sound,
+                blocks,
                 positions[k],
                 classes[k],
+                confidences[k],
                 agreement[k],
                 p_wave[k],
+                p_shape[k],
                 c,
                 rows,
                 n,
@@ -523,8 +754,27 @@ def _fold(  # type: ignore[no-untyped-def]
             classes[k] = beat
             k += 1
         elif has_cell:
-            n = _fold_cell(z, opened, cells[s], z[_CELL] * CELL, c, rows, n)
-            z[_CELL] += 1
+            start = z[_CELL] * CELL
+            n = _fold_cell(
+                z, opened, ring, ring_agreement, blocks, scores, cells[s], start, c, evidence, rows, n
+            )
+            if z[_CELL] % _BLOCK_CELLS == 0:
+                n = _judge_atria(
+                    z,
+                    opened,
+                    ring,
+                    ring_classes,
+                    ring_agreement,
+                    ring_sound,
+                    blocks,
+                    c,
+                    mean,
+                    inverse,
+                    weights,
+                    bias,
+                    rows,
+                    n,
+                )
             s += 1
         else:
             return n

@@ -36,7 +36,7 @@ class Intervals(NamedTuple):
 
 
 def rr_intervals(
-    grid: NDArray[np.int64], classes: NDArray[np.uint8], first_cell: int, cells: NDArray[np.uint8]
+    grid: NDArray[np.int64], classes: NDArray[np.uint8], first_cell: int, cells: NDArray[np.uint16]
 ) -> Intervals:
     """Intervals between beats at grid positions, given the quality cells that they fall in."""
     if grid.size < 2:

@@ -124,13 +124,20 @@ def _as_deltas(value: Any) -> Any:
     flat = value.ravel()
     if value.dtype.kind == "b":
         changes = np.flatnonzero(np.diff(flat)) + 1
-        return [[value.size, bool(flat[0]) if flat.size else False], _varints(changes), "b"]
-    return [value.shape, _varints(flat.astype(np.int64)), "i"]
+        return [
+            [value.size, bool(flat[0]) if flat.size else False],
+            _varints(np.diff(changes, prepend=np.int64(0))),
+            "b",
+        ]
+    steps = np.diff(flat.astype(np.int64), prepend=np.int64(0))
+    bends = np.diff(steps, prepend=np.int64(0))
+    if np.abs(bends.astype(np.float64)).sum() < np.abs(steps.astype(np.float64)).sum():
+        return [value.shape, _varints(bends), "s"]  # a signal goes on as it went
+    return [value.shape, _varints(steps), "i"]
 
 
-def _varints(values: Any) -> bytes:
-    """Differences, zigzag, LEB128."""
-    steps = np.diff(values.astype(np.int64), prepend=np.int64(0))
+def _varints(steps: Any) -> bytes:
+    """Zigzag, LEB128."""
     folded = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
     if folded.size == 0:
         return b""
@@ -155,7 +162,7 @@ def _from_varints(content: bytes) -> Any:
     parts = (octets & 127).astype(np.uint64) << (7 * place).astype(np.uint64)
     folded = np.bitwise_or.reduceat(parts, starts)
     steps = (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
-    return np.cumsum(steps)
+    return np.asarray(steps)
 
 
 def _unpack(value: list[Any], dtype: np.dtype[Any]) -> Any:
@@ -163,7 +170,9 @@ def _unpack(value: list[Any], dtype: np.dtype[Any]) -> Any:
     shape, content, kind = value
     if not isinstance(content, bytes) or not isinstance(shape, list) or (kind == "b") != (dtype.kind == "b"):
         raise ValueError("Expected a packed array")
-    found = _from_varints(content)
+    found = np.cumsum(_from_varints(content))
+    if kind == "s":
+        found = np.cumsum(found)
     if kind == "b":
         size, flag = shape
         if type(size) is not int or not 0 <= size <= MAX_STATE_BYTES:

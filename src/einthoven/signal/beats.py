@@ -60,13 +60,16 @@ REFRACTORY: Final = 22
 """Of candidates within 176 ms one can be a beat."""
 DOUBT: Final = 5 * SCORE
 """First scores below this, either way, are the second network's to judge."""
-THRESHOLD: Final = round(-1.25 * SCORE)
+THRESHOLD: Final = round(-1.5 * SCORE)
 """Score from which a candidate is a beat. Even odds would be 0; a missed beat is dearer than an extra one."""
 _LIKED_MOST: Final = 14
 """Twelve others are compared with, and two more may be too near."""
 
+_LOG, _KIND, _SHARE, _FIRST, _FINAL = range(5)
+_COLUMNS: Final = 5
+
 JUDGES_FILE: Final = "beat-candidates.msgpack"
-JUDGES_SHA256: Final = "ddf41f1649e83216aea01f694771e54e4f35867c384226bd364674db52a877b1"
+JUDGES_SHA256: Final = "77401ff050b0255459545ae861fd1697601b2afab2f09b7ceb52016578e965b9"
 
 _SCORED: Final = AHEAD + REFRACTORY
 DETECTION_LAG = BLOCK - 1 + AHEAD + _SCORED + REFRACTORY
@@ -78,11 +81,12 @@ DETECTION_MEMORY = SPAN + BACK + VIEW + (LEVEL_BLOCKS + 2) * BLOCK
 
 
 class Judges(NamedTuple):
-    """The two networks."""
+    """The network of first sight, and those that are asked in doubt."""
 
     version: str
     first: Perceptron
-    second: Perceptron
+    second: tuple[Perceptron, Perceptron, Perceptron]
+    """Their scores are averaged."""
 
 
 class _Packed(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ class _Packed(msgspec.Struct, frozen=True):
 
     version: str
     first: perceptron.Packed
-    second: perceptron.Packed
+    second: tuple[perceptron.Packed, perceptron.Packed, perceptron.Packed]
 
 
 class Trace(NamedTuple):
@@ -104,45 +108,30 @@ class Trace(NamedTuple):
     """Candidates before this position have their scores."""
     positions: NDArray[np.int64]
     """Earlier candidates that later ones are compared with, ascending; shape (candidates,)."""
-    logs: NDArray[np.int16]
-    """Logarithms of their heights, 1/256."""
-    shares: NDArray[np.int16]
-    """Logarithms of height over level, 1/256; like the scores 0 where no longer asked for."""
     windows: NDArray[np.int8]
     """The signal around them, shape (candidates, 9)."""
-    liked: NDArray[np.bool_]
-    """Whether they are large enough to be compared with."""
-    primary: NDArray[np.bool_]
-    """Whether the first network finds a beat."""
-    firsts: NDArray[np.int16]
-    """The first network's scores."""
-    finals: NDArray[np.int16]
-    """The last network's."""
+    table: NDArray[np.int16]
+    """Shape (5, candidates): logarithm of height (1/256); what they are (1 large enough to be compared with,
+    2 a beat at first sight); logarithm of height over level, first and last score, which are 0 where they are
+    no longer asked for."""
 
     @staticmethod
     def empty(position: int) -> "Trace":
         """No history before an absolute position."""
-        few = np.empty(0, np.int16)
-        flags = np.empty(0, np.bool_)
         return Trace(
             -(-position // BLOCK),
             np.empty(0, np.int32),
             position,
             np.empty(0, np.int64),
-            few,
-            few,
             np.empty((0, WINDOW), np.int8),
-            flags,
-            flags,
-            few,
-            few,
+            np.empty((_COLUMNS, 0), np.int16),
         )
 
 
 def pack_judges(judges: Judges) -> bytes:
     """The file that `load_judges` reads."""
-    packed = _Packed(judges.version, perceptron.pack(judges.first), perceptron.pack(judges.second))
-    return msgspec.msgpack.encode(packed)
+    a, b, c = (perceptron.pack(one) for one in judges.second)
+    return msgspec.msgpack.encode(_Packed(judges.version, perceptron.pack(judges.first), (a, b, c)))
 
 
 @functools.cache
@@ -161,7 +150,8 @@ def load_judges() -> Judges:
             remedy="Install Einthoven again.",
         )
     packed = msgspec.msgpack.decode(content, type=_Packed)
-    return Judges(packed.version, perceptron.unpack(packed.first), perceptron.unpack(packed.second))
+    a, b, c = (perceptron.unpack(one) for one in packed.second)
+    return Judges(packed.version, perceptron.unpack(packed.first), (a, b, c))
 
 
 def detect(
@@ -292,11 +282,9 @@ def _judge(  # type: ignore[no-untyped-def]
     maxima,
     before,
     judge,
-    doubter,
+    doubters,
 ):
-    known, positions, old_logs, old_shares, old_windows, old_liked, old_primary, old_firsts, old_finals = (
-        before
-    )
+    known, positions, old_windows, old_table = before
     old = positions.size
     most = old + max(known_until - known, 0) // RADIUS + 2
     at = np.empty(most, np.int64)
@@ -310,9 +298,11 @@ def _judge(  # type: ignore[no-untyped-def]
     windows = np.empty((count, WINDOW), np.int8)
     liked, is_primary = np.empty(count, np.bool_), np.zeros(count, np.bool_)
     firsts, finals = np.empty(count, np.int16), np.empty(count, np.int16)
-    logs[:old], shares[:old], windows[:old] = old_logs, old_shares, old_windows
-    liked[:old], is_primary[:old] = old_liked, old_primary
-    firsts[:old], finals[:old] = old_firsts, old_finals
+    windows[:old] = old_windows
+    for k in range(old):
+        logs[k], shares[k] = old_table[_LOG, k], old_table[_SHARE, k]
+        liked[k], is_primary[k] = old_table[_KIND, k] & 1 != 0, old_table[_KIND, k] & 2 != 0
+        firsts[k], finals[k] = old_table[_FIRST, k], old_table[_FINAL, k]
     candidates.measure(envelope, first, at[old:], level[old:], logs[old:], shares[old:], liked[old:])
     candidates.look(cleaned, cleaned_first, at[old:], windows[old:])
     scored = count
@@ -347,9 +337,13 @@ def _judge(  # type: ignore[no-untyped-def]
         candidates.compare(
             k, at[:primaries], logs, shares, windows, firsts, is_primary, inputs[k - old], rows[i]
         )
-    perceptron.answer(rows, doubts, doubter, odds)
+    sums = np.zeros(doubts, np.float32)
+    for doubter in doubters:
+        perceptron.answer(rows, doubts, doubter, odds)
+        for i in range(doubts):
+            sums[i] += odds[i]
     for i in range(doubts):
-        finals[doubtful[i]] = _score(odds[i])
+        finals[doubtful[i]] = _score(sums[i] / np.float32(len(doubters)))
     found = np.empty(decided, np.int64)
     n = 0
     for k in range(decided):
@@ -371,17 +365,13 @@ def _judge(  # type: ignore[no-untyped-def]
         if at[k] < until - AHEAD:
             shares[k] = firsts[k] = finals[k] = 0
     rest = np.flatnonzero(kept)
-    table = (
-        at[rest],
-        logs[rest],
-        shares[rest],
-        windows[rest],
-        liked[rest],
-        is_primary[rest],
-        firsts[rest],
-        finals[rest],
-    )
-    return found[:n].copy(), table
+    table = np.empty((_COLUMNS, rest.size), np.int16)
+    for i in range(rest.size):
+        k = rest[i]
+        table[_LOG, i], table[_SHARE, i] = logs[k], shares[k]
+        table[_KIND, i] = np.int16(liked[k]) + 2 * np.int16(is_primary[k])
+        table[_FIRST, i], table[_FINAL, i] = firsts[k], finals[k]
+    return found[:n].copy(), (at[rest], windows[rest], table)
 
 
 @kernel

@@ -13,7 +13,7 @@ from einthoven.signal.quality import CELL, GRADE
 from einthoven.signal.resampling import Ratio, ratio_of, source_position
 from einthoven.signal.rhythm import BeatColumns, Episodes, RhythmState, fold, open_episodes
 from einthoven.signal.rules import KINDS, RULES, Criteria
-from einthoven.signal.scores import RhythmScores
+from einthoven.signal.scores import RhythmScores, load_scores
 
 __all__ = ["episodes_of", "fold_span", "postprocessing", "with_grades"]
 
@@ -46,7 +46,11 @@ def postprocessing(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
         quality=Quality(first_cell, waiting[:folded].copy()),
     )
     after = RhythmStateSection(rhythm, waiting[folded:].copy())
-    versions = {**ecg.versions, "postprocessing": contract_of(postprocessing).version}
+    versions = {
+        **ecg.versions,
+        "postprocessing": contract_of(postprocessing).version,
+        "rhythm_scores": load_scores().version,
+    }
     return (
         msgspec.structs.replace(ecg, rhythm=section, versions=versions),
         msgspec.structs.replace(state, rhythm=after),

@@ -60,8 +60,8 @@ def test_shutdown_is_marked_as_the_reference_tool_reads_it() -> None:
     found = findings_of(
         dict.fromkeys(range(10, 20), BAD),
         [5, 30],
-        Episode("bradycardia", 12 * 250, 14 * 250, "low"),
-        Episode("bradycardia", 20 * 250, 21 * 250, "low"),
+        Episode("bradycardia", 12 * 250, 14 * 250, "low", 90, 2),
+        Episode("bradycardia", 20 * 250, 21 * 250, "low", 90, 2),
     )
     marks = annotations_of(found)
     told = list(zip((marks.samples / FS).tolist(), marks.symbols, marks.subtypes, strict=True))

@@ -99,11 +99,11 @@ def command(
             where="--explain",
             remedy="Leave out --explain or --annotations.",
         )
+    criteria = None if rules is None else _criteria(rules)
     if moment is not None:
-        return explain_moment(tuple(map(Path, files)), lead, moment, output, as_json=as_json)
+        return explain_moment(tuple(map(Path, files)), lead, moment, output, criteria, as_json=as_json)
     if output is not None:
         raise InputInvalid("there is nothing to draw.", where="--output", remedy="Say what with --explain T.")
-    criteria = None if rules is None else _criteria(rules)
     jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60, criteria)
     for path, error in errors:
         _complain(path, error, as_json=as_json)

@@ -25,7 +25,13 @@ PNG_DPI: Final = 150
 
 
 def explain_moment(
-    files: tuple[Path, ...], lead: str | None, moment: str, output: Path | None, *, as_json: bool
+    files: tuple[Path, ...],
+    lead: str | None,
+    moment: str,
+    output: Path | None,
+    criteria: Criteria | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Draw the moment, and say in a sentence or as JSON what the drawing says."""
     if len(files) != 1:
@@ -42,7 +48,7 @@ def explain_moment(
             remedy="Give a name that ends in .svg or .png.",
         )
     with open_recording(files[0]) as source:
-        told = explain(source, lead_number(source.info, lead), wanted)
+        told = explain(source, lead_number(source.info, lead), wanted, criteria)
     path = output or Path(f"{told.recording}-{moment.strip().replace(':', '-')}.svg")
     write_whole(path, _drawing(told, is_png=path.suffix.lower() == ".png"))
     click.echo(f"Drawing: {path}", err=True)
@@ -83,7 +89,7 @@ def _words(told: Explanation) -> list[str]:
         at = clock(told.evidence.position / told.fs)
         lines = [f"{at}  {beat_reason(told.evidence, final)}"]
     for episode in told.episodes:
-        reason = episode_reason(episode, told.beats, told.fs, Criteria())
+        reason = episode_reason(episode, told.beats, told.fs, told.criteria)
         lines.append(f"{RULES[episode.kind].title} ({episode.priority}): {reason}")
     return lines
 
@@ -118,8 +124,8 @@ def _figures(told: Explanation) -> dict[str, Any]:
                 "onset_s": round(episode.onset / told.fs, 3),
                 "end_s": None if episode.end is None else round(episode.end / told.fs, 3),
                 "priority": episode.priority,
-                "limits": limits_of(episode.kind, Criteria()),
-                "reason": episode_reason(episode, told.beats, told.fs, Criteria()),
+                "limits": limits_of(episode.kind, told.criteria),
+                "reason": episode_reason(episode, told.beats, told.fs, told.criteria),
             }
             for episode in told.episodes
         ],

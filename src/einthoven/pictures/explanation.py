@@ -16,7 +16,7 @@ from einthoven.signal.findings import BEAT_CLASSES, Episode
 from einthoven.signal.morphology import AFTER, BEFORE
 from einthoven.signal.quality import CELL, GRADE
 from einthoven.signal.resampling import FS
-from einthoven.signal.rules import RULES, Criteria
+from einthoven.signal.rules import RULES
 
 __all__ = ["draw_explanation"]
 
@@ -39,10 +39,9 @@ _LETTERS: Final = 132
 """Letters of running text that fit into a line."""
 
 
-def draw_explanation(told: Explanation, criteria: Criteria | None = None) -> Svg:
+def draw_explanation(told: Explanation) -> Svg:
     """The sheet, at its true size."""
-    limits = criteria or Criteria()
-    reasons = _reason_lines(told, limits)
+    reasons = _reason_lines(told)
     raw_mm, clean_mm = height_for(told.ecg_mv), height_for(told.cleaned_mv)
     tracks = _tracks(told.episodes)
     bars_mm = 4.4 * (max(tracks, default=-1) + 1)
@@ -285,7 +284,7 @@ def _feature_row(svg: Svg, one: FeatureEvidence, x: float, y: float, most: float
     svg.text(at, y - 0.2, f"{weight:+.2f}", 2.3, fill=MUTED, anchor=anchor)
 
 
-def _reason_lines(told: Explanation, criteria: Criteria) -> list[tuple[str, str]]:
+def _reason_lines(told: Explanation) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     if told.evidence is not None:
         final = told.evidence.kind if told.chosen is None else BEAT_CLASSES[told.beats.classes[told.chosen]]
@@ -297,7 +296,7 @@ def _reason_lines(told: Explanation, criteria: Criteria) -> list[tuple[str, str]
         rule = RULES[episode.kind]
         words = (
             f"{rule.title}, {episode_span(episode, told.fs)}, priority {episode.priority}: "
-            f"{episode_reason(episode, told.beats, told.fs, criteria)}"
+            f"{episode_reason(episode, told.beats, told.fs, told.criteria)}"
         )
         lines += _wrapped(words, _PRIORITIES[episode.priority])
     return lines

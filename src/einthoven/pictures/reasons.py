@@ -66,7 +66,7 @@ _TOPICS: Final[tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...]] 
 one kind speak together; one of no kind is told by its name."""
 
 LIMITS: Final[dict[Kind, tuple[str, ...]]] = {
-    "ventricular_fibrillation": ("fibrillation_windows",),
+    "ventricular_fibrillation": ("fibrillation_score", "fibrillation_score_end", "fibrillation_windows"),
     "asystole": ("asystole_s",),
     "ventricular_tachycardia": ("vt_beats", "vt_bpm"),
     "extreme_bradycardia": ("extreme_bradycardia_bpm", "extreme_bradycardia_beats"),
@@ -75,7 +75,7 @@ LIMITS: Final[dict[Kind, tuple[str, ...]]] = {
     "pause": ("pause_s",),
     "supraventricular_tachycardia": ("svt_bpm", "svt_s"),
     "supraventricular_run": ("run_beats",),
-    "atrial_fibrillation": ("af_irregularity", "af_p_wave", "af_irregularity_end", "af_p_wave_end"),
+    "atrial_fibrillation": ("af_score", "af_score_end", "af_judgements"),
     "bradycardia": ("bradycardia_bpm", "rate_s"),
     "tachycardia": ("tachycardia_bpm", "rate_s"),
     "lead_off": ("lead_off_s",),

@@ -14,7 +14,7 @@ from einthoven.runtime.batch import analyse_source
 from einthoven.signal.findings import Beats, Episode, Findings, Quality
 from einthoven.signal.recording import RecordingSource, span_mv
 from einthoven.signal.resampling import FS, UNITS_PER_MV
-from einthoven.signal.rules import KINDS, Kind
+from einthoven.signal.rules import KINDS, Criteria, Kind
 
 __all__ = ["STRIP_S", "Explanation", "Moment", "explain"]
 
@@ -77,10 +77,14 @@ class Explanation(msgspec.Struct, frozen=True, eq=False):
     chosen: int | None
     """Index of the explained beat; None when the strip has none."""
     evidence: Evidence | None
+    criteria: Criteria
+    """Limits of the rhythm rules that were in force."""
     versions: dict[str, str]
 
 
-def explain(source: RecordingSource, lead: int, moment: Moment) -> Explanation:
+def explain(
+    source: RecordingSource, lead: int, moment: Moment, criteria: Criteria | None = None
+) -> Explanation:
     """Analyse a recording and gather what was known at a moment.
 
     Raises
@@ -88,7 +92,7 @@ def explain(source: RecordingSource, lead: int, moment: Moment) -> Explanation:
     InputInvalid : an empty recording, a moment outside it, or an episode that it does not have.
     """
     info = source.info
-    findings = analyse_source(source, lead)
+    findings = analyse_source(source, lead, criteria=criteria)
     if findings is None:
         raise InputInvalid("the recording is empty.", where=info.name)
     at = round(_seconds(moment, findings, info.name) * info.fs)
@@ -129,6 +133,7 @@ def explain(source: RecordingSource, lead: int, moment: Moment) -> Explanation:
         ),
         chosen=None if chosen is None or not chosen.size else int(chosen[0]),
         evidence=told,
+        criteria=criteria or Criteria(),
         versions=findings.versions,
     )
 

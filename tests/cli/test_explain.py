@@ -164,7 +164,7 @@ def test_every_limit_that_is_named_is_one_of_the_rules() -> None:
     assert set(LIMITS) <= set(KINDS)
     for names in LIMITS.values():
         assert set(names) <= set(Criteria.__struct_fields__)
-    reason = episode_reason(Episode("pause", 0, None, "medium"), Beats.none(), 125.0, criteria)
+    reason = episode_reason(Episode("pause", 0, None, "medium", 90, 1), Beats.none(), 125.0, criteria)
     assert "pause_s 2.5" in reason
 
 

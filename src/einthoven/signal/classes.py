@@ -1,6 +1,6 @@
 """The class of a beat: by its shape V, F or neither; if neither, by its rhythm S or N.
 
-Two heads of five small perceptrons each, whose probabilities are averaged. The weights come from `einthoven.signal.learning`, trained on DS1 (de Chazal's design half of the
+Two heads of five small perceptrons each, whose logits are averaged. The weights come from `einthoven.signal.learning`, trained on DS1 (de Chazal's design half of the
 MIT-BIH records), and travel with the package as one MessagePack file whose digest is checked.
 """
 
@@ -20,8 +20,9 @@ from einthoven.signal.learning import CLASSES, Ensemble, Head, exponential
 __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
 
 _LANES: Final = 64
+_REGISTER: Final = 16
 MODEL_FILE: Final = "beat-classes.msgpack"
-MODEL_SHA256: Final = "8666bc1ff09411886a8aa9a8a74b62a360875707e3794de96f7f46d95a2a3b8f"
+MODEL_SHA256: Final = "d94a61634f22c048e196c20d1db78a58c1134169dd6277ff74758f5c5745b6a9"
 
 
 class _PackedHead(msgspec.Struct, frozen=True):
@@ -144,6 +145,7 @@ def _classify(features, shape, rhythm, classes, confidences):  # type: ignore[no
     b = np.empty((widest, _LANES), np.float32)
     for first in range(0, features.shape[0], _LANES):
         n = min(_LANES, features.shape[0] - first)
+        scaled[:] = 0
         _vote(features, first, n, shape, scaled, a, b, votes)
         _vote(features, first, n, rhythm, scaled, a, b, early)
         for k in range(n):
@@ -162,7 +164,7 @@ def _classify(features, shape, rhythm, classes, confidences):  # type: ignore[no
 
 @kernel
 def _vote(features, first, n, head, scaled, a, b, votes):  # type: ignore[no-untyped-def]
-    """Mean probabilities of one head, side by side over up to 64 beats, so that the inner loop is SIMD.
+    """Probabilities from the mean logits of one head, side by side over up to 64 beats, so that the inner loop is SIMD.
 
     Each lane adds in the same order.
     """
@@ -170,6 +172,8 @@ def _vote(features, first, n, head, scaled, a, b, votes):  # type: ignore[no-unt
     layers = sizes.size - 1
     outputs = sizes[layers]
     zero = np.float32(0)
+    # Whole registers, so that no beat is left over for a slow end of the loop.
+    lanes = (n + _REGISTER - 1) // _REGISTER * _REGISTER
     for i in range(sizes[0]):
         for k in range(n):
             v = (features[first + k, columns[i]] - mean[i]) * inverse[i]
@@ -178,30 +182,40 @@ def _vote(features, first, n, head, scaled, a, b, votes):  # type: ignore[no-unt
     at = 0
     for _ in range(networks):
         for i in range(sizes[0]):
-            for k in range(n):
+            for k in range(lanes):
                 a[i, k] = scaled[i, k]
         for layer in range(layers):
             inputs, width = sizes[layer], sizes[layer + 1]
             bias = at + inputs * width
             for o in range(width):
-                total = b[o, :n]
+                total = b[o, :lanes]
                 total[:] = weights[bias + o]
-                for i in range(inputs):
-                    w = weights[at + i * width + o]
-                    x = a[i, :n]
-                    for k in range(n):
-                        total[k] += w * x[k]
+                quads = inputs // 4 * 4
+                for i in range(0, quads, 4):
+                    w = at + i * width + o
+                    w0, w1 = weights[w], weights[w + width]
+                    w2, w3 = weights[w + 2 * width], weights[w + 3 * width]
+                    x0, x1, x2, x3 = a[i, :lanes], a[i + 1, :lanes], a[i + 2, :lanes], a[i + 3, :lanes]
+                    for k in range(lanes):
+                        total[k] = (((total[k] + w0 * x0[k]) + w1 * x1[k]) + w2 * x2[k]) + w3 * x3[k]
+                for i in range(quads, inputs):
+                    w0, x0 = weights[at + i * width + o], a[i, :lanes]
+                    for k in range(lanes):
+                        total[k] += w0 * x0[k]
             at = bias + width
             for o in range(width):
-                for k in range(n):
+                for k in range(lanes):
                     a[o, k] = max(b[o, k], zero) if layer + 1 < layers else b[o, k]
-        for k in range(n):
-            top = a[0, k]
-            for o in range(1, outputs):
-                top = max(top, a[o, k])
-            sum_of = zero
-            for o in range(outputs):
-                a[o, k] = exponential(a[o, k] - top)
-                sum_of += a[o, k]
-            for o in range(outputs):
-                votes[o, k] += a[o, k] / sum_of / np.float32(networks)
+        for o in range(outputs):
+            for k in range(lanes):
+                votes[o, k] += a[o, k]
+    for k in range(n):
+        top = votes[0, k]
+        for o in range(1, outputs):
+            top = max(top, votes[o, k])
+        sum_of = zero
+        for o in range(outputs):
+            votes[o, k] = exponential((votes[o, k] - top) / np.float32(networks))
+            sum_of += votes[o, k]
+        for o in range(outputs):
+            votes[o, k] /= sum_of

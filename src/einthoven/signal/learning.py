@@ -1,7 +1,7 @@
 """Training of the beat classifier: two small ensembles of perceptrons, the same on every machine.
 
-*The shape head* sees every feature and tells V and F from the rest. *The rhythm head* sees six ratios of
-intervals and tells S from N among the rest. Apart they generalise better than one network for all four
+*The shape head* sees every feature and tells V and F from the rest. *The rhythm head* sees seven measures
+of intervals and tells S from N among the rest. Apart they generalise better than one network for all four
 classes: from twenty-two patients a network learns shapes of supraventricular beats that no other patient
 has, so this head is not shown any shape.
 
@@ -27,6 +27,7 @@ CLASSES = "NSVF"
 RHYTHM_FEATURES: Final = (
     "pre/typical",
     "post/typical",
+    "pre2/typical",
     "pre/local",
     "pre/lower",
     "irregular share",
@@ -34,7 +35,7 @@ RHYTHM_FEATURES: Final = (
 )
 """What the rhythm head sees."""
 NETWORKS: Final = 5
-"""Perceptrons of each head, whose probabilities are averaged."""
+"""Perceptrons of each head, whose logits are averaged."""
 BATCH: Final = 128
 PEAK_RATE, DECAY, SMOOTH, WEIGHT_POWER = 5e-3, 1e-2, 0.05, 0.4
 _RECORD_ROWS, _RECORD_MOST = 200.0, 5.0
@@ -60,8 +61,8 @@ class _Recipe(NamedTuple):
     """Share of the inputs that dropout leaves."""
 
 
-_SHAPE: Final = _Recipe(hidden=16, outputs=3, thin=6, epochs=6, keep=0.8)
-_RHYTHM: Final = _Recipe(hidden=12, outputs=2, thin=8, epochs=8, keep=0.9)
+_SHAPE: Final = _Recipe(hidden=16, outputs=3, thin=6, epochs=4, keep=0.8)
+_RHYTHM: Final = _Recipe(hidden=16, outputs=2, thin=4, epochs=14, keep=1.0)
 
 
 class Head(NamedTuple):

@@ -42,7 +42,7 @@ MINUTES = 3
 """Whole minutes kept before the current one."""
 CONTEXT_LAG = 188
 """Samples (1.5 s) after a beat in which the next beats are looked for."""
-WINDOW = 40
+WINDOW = 24
 """Intervals up to a beat's own that make its recent rhythm, as far as they lie within `RECENT`."""
 LAGS = 3
 """An interval is compared with those one, two and three before it."""
@@ -64,7 +64,7 @@ _CALM, _RR_COUNT, _RR_SUM, _AMPLITUDE, _WIDTH, _IRREGULAR = range(6)
 _COUNTS = _IRREGULAR + LAGS
 _SHORTEST, _LONGEST = 25, 375
 """An interval counts as 0.2 to 3 s."""
-_BINS = 64
+_BINS = 32
 _EDGES = np.rint(_SHORTEST * (_LONGEST / _SHORTEST) ** (np.arange(_BINS + 1) / _BINS)).astype(np.int64)
 _BIN = np.clip(np.searchsorted(_EDGES, np.arange(_LONGEST + 1), "right") - 1, 0, _BINS - 1).astype(np.int64)
 _SHARPNESS = 4
@@ -136,9 +136,9 @@ class PatientContext(NamedTuple):
     """Per minute, the current one last, shape (4, 8): calm beats, intervals, and sums of their RR, of
     the calm beats' amplitude and width, and of intervals unlike the one one, two and three before."""
     intervals: NDArray[np.int32]
-    """How many intervals of each length the same minutes had; shape (4, 64), lengths as `_EDGES`."""
+    """How many intervals of each length the same minutes had; shape (4, 32), lengths as `_EDGES`."""
     previous: NDArray[np.int16]
-    """The last described beat, shape (51,), units."""
+    """The QRS of the last described beat, shape (23,), units."""
 
     def copy(self) -> "PatientContext":
         """A context that may be added to without changing this one."""
@@ -152,7 +152,7 @@ class PatientContext(NamedTuple):
             np.zeros(BEFORE + AFTER + 1, np.int32),
             np.zeros((MINUTES + 1, _COUNTS), np.int32),
             np.zeros((MINUTES + 1, _BINS), np.int32),
-            np.zeros(_SIZE, np.int16),
+            np.zeros(_QRS.size, np.int16),
         )
 
 
@@ -547,7 +547,7 @@ def _describe(  # type: ignore[no-untyped-def]
         f[45] = slope / amplitude
         f[46] = path / amplitude
         f[47] = rough / (28.0 * amplitude)
-        f[48] = _likeness(_products(shape, previous, _P_END, _QRS_END))
+        f[48] = _likeness(_products(shape[_P_END:_QRS_END], previous, 0, previous.size))
         f[49] = min(calm, 60) / 60
         sizes[k - known, 0] = amplitude
         sizes[k - known, 1] = width
@@ -564,5 +564,5 @@ def _describe(  # type: ignore[no-untyped-def]
                 at = p + i - BEFORE - first
                 if 0 <= at < cleaned.size:
                     sums[i] += cleaned[at] - base
-        for i in range(size):
-            previous[i] = shape[i]
+        for i in range(previous.size):
+            previous[i] = shape[_P_END + i]

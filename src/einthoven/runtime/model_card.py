@@ -217,7 +217,7 @@ def _limits() -> list[str]:
         "- Twenty-two adult patients on 1970s Holter tape, chosen for their arrhythmias. The recipe itself was "
         "chosen by these folds, so expect less elsewhere.",
         "- F is learnt from 415 beats, nearly all of one record: do not rely on it.",
-        "- S is told by intervals alone. A supraventricular beat that is not early, or whose shape is aberrant, is "
+        "- S is told by intervals and the P wave. A supraventricular beat that is not early, or whose shape is aberrant, is "
         "missed (records 124 and 201); an early normal beat of an irregular sinus rhythm may be called S.",
         "- In fibrillation of the atria S means nothing; the irregularity of the last minutes suppresses most.",
         "- Figures are at annotated positions; end to end, missed and invented beats count too.",

@@ -22,7 +22,7 @@ __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
 _LANES: Final = 64
 _REGISTER: Final = 16
 MODEL_FILE: Final = "beat-classes.msgpack"
-MODEL_SHA256: Final = "d94a61634f22c048e196c20d1db78a58c1134169dd6277ff74758f5c5745b6a9"
+MODEL_SHA256: Final = "5967efe81e5b0705a50a8d3a4b08f86f39734e325f57a0968d17a41d863f5db1"
 
 
 class _PackedHead(msgspec.Struct, frozen=True):

@@ -15,7 +15,17 @@ from rich.progress import Progress, track
 from einthoven.cli.machine import machine
 from einthoven.errors import RecordingNotFound
 from einthoven.runtime.model_card import ModelCard, card_of, page
-from einthoven.runtime.training import DS1, FOLDS, VARIANTS, Rows, Variant, cross_validate, train, training_rows
+from einthoven.runtime.training import (
+    DS1,
+    FOLDS,
+    VARIANTS,
+    Rows,
+    Variant,
+    cross_validate,
+    train,
+    training_rows,
+    with_other_folds,
+)
 from einthoven.signal.classes import MODEL_FILE, MODEL_SHA256, pack_model
 from einthoven.signal.learning import CLASSES
 
@@ -112,6 +122,13 @@ def _validated(
     is_quiet: bool,
 ) -> ModelCard:
     with Progress(console=console, transient=True, disable=is_quiet) as progress:
-        task = progress.add_task("Cross-validating", total=SEEDS * FOLDS)
+        task = progress.add_task("Cross-validating", total=2 * SEEDS * FOLDS)
         runs = list(cross_validate(rows, seeds=range(SEEDS), done=lambda: progress.advance(task)))
-    return card_of(MODEL_VERSION, digest, size, by_class, runs)
+        others = [
+            tables
+            for seed in range(SEEDS)
+            for tables in cross_validate(
+                with_other_folds(rows, seed), seeds=[seed], done=lambda: progress.advance(task)
+            )
+        ]
+    return card_of(MODEL_VERSION, digest, size, by_class, runs, others)

@@ -62,14 +62,19 @@ class ModelCard(msgspec.Struct, frozen=True):
     seeds: int
     networks: int
     leads: tuple[LeadFigures, ...]
+    other_folds: tuple[LeadFigures, ...]
+    """The same where each seed has folds of its own, drawn at random."""
     records: tuple[tuple[RecordFigures, ...], ...]
     """Per lead."""
 
 
 def card_of(
-    version: str, sha256: str, size: int, rows: dict[str, int], runs: list[Tables], networks: int = NETWORKS
+    version: str, sha256: str, size: int, rows: dict[str, int], runs: list[Tables], others: list[Tables]
 ) -> ModelCard:
-    """The card of a model file with this digest, from the cross-validation of its recipe, a run a seed."""
+    """The card of a model file with this digest, from the cross-validation of its recipe.
+
+    One run a seed in ``runs``, the folds always the same, and in ``others``, other folds for each seed.
+    """
     leads = range(len(LEADS))
     return ModelCard(
         version=version,
@@ -77,8 +82,9 @@ def card_of(
         bytes=size,
         rows=rows,
         seeds=len(runs),
-        networks=networks,
+        networks=NETWORKS,
         leads=tuple(_lead([_pooled(tables, lead) for tables in runs]) for lead in leads),
+        other_folds=tuple(_lead([_pooled(tables, lead) for tables in others]) for lead in leads),
         records=tuple(
             tuple(_record(name, [tables[name][lead] for tables in runs]) for name in runs[0])
             for lead in leads
@@ -188,10 +194,25 @@ def _figures(card: ModelCard) -> list[str]:
         "accuracy, four classes": "accuracy",
     }
     for title, field in named.items():
-        spreads = [getattr(lead, field) for lead in card.leads]
-        cells = (f"{s.mean:.1f} ± {s.deviation:.1f} ({s.least:.1f} to {s.most:.1f})" for s in spreads)
+        cells = [_cell(getattr(lead, field)) for lead in card.leads]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return [*lines, ""]
+    return [
+        *lines,
+        "",
+        "The features were chosen on these folds. With other folds, drawn at random for each seed:",
+        "",
+        f"| | {' | '.join(LEADS)} |",
+        "|---|" + "---|" * len(LEADS),
+        *(
+            f"| {title} | {' | '.join(_cell(getattr(lead, field)) for lead in card.other_folds)} |"
+            for title, field in (("V F1", "v_f1"), ("S F1", "s_f1"))
+        ),
+        "",
+    ]
+
+
+def _cell(spread: Spread) -> str:
+    return f"{spread.mean:.1f} ± {spread.deviation:.1f} ({spread.least:.1f} to {spread.most:.1f})"
 
 
 def _per_record(card: ModelCard) -> list[str]:

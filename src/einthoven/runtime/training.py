@@ -34,6 +34,7 @@ __all__ = [
     "cross_validate",
     "train",
     "training_rows",
+    "with_other_folds",
 ]
 
 DS1: Final = (
@@ -207,6 +208,13 @@ def cross_validate(
             parts = list(pool.map(one_fold, [seed] * FOLDS, range(FOLDS)))
             together = {name: tables for part in parts for name, tables in part.items()}
             yield {name: together[name] for name in names}
+
+
+def with_other_folds(rows: dict[tuple[str, Variant], Rows], seed: int) -> dict[tuple[str, Variant], Rows]:
+    """The same rows in another order of records, from which `cross_validate` makes other folds."""
+    names = list(dict.fromkeys(name for name, _ in rows))
+    order = np.random.default_rng(seed).permutation(len(names)).tolist()
+    return {key: rows[key] for i in order for key in rows if key[0] == names[i]}
 
 
 def _table(labels: NDArray[np.int64], classes: NDArray[np.uint8]) -> BeatTable:

@@ -97,7 +97,7 @@ def test_training_is_the_same_every_time_and_another_seed_is_another() -> None:
 
 
 DIGEST = "e479e04ac071061eabac62c0aea03eea00a4a5a56584922e2b302f66b9b5a1ce"
-"""SHA-256 of the model that `told_apart` trains. Another value means that the recipe or its arithmetic changed."""
+"""SHA-256 of the model trained on `told_apart`: another value means another recipe or arithmetic."""
 
 
 def test_training_gives_these_very_bytes() -> None:

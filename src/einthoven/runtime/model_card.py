@@ -159,13 +159,16 @@ def _head(card: ModelCard) -> list[str]:
         f"| version | {card.version} |",
         f"| SHA-256 | `{card.sha256}` |",
         f"| size | {card.bytes:,} bytes, MessagePack, no code |",
-        "| task | class N, S, V or F of each beat of one lead (AAMI classes, de Chazal's map: `e` and `j` are N) |",
+        "| task | class N, S, V or F of each beat of one lead (AAMI classes, de Chazal's map: `e` "
+        "and `j` are N) |",
         f"| shape head | {card.networks} perceptrons {len(FEATURES)}-16-3: neither, V, F |",
-        f"| rhythm head | {card.networks} perceptrons {len(RHYTHM_FEATURES)}-16-2: N, S, for what is neither |",
+        f"| rhythm head | {card.networks} perceptrons {len(RHYTHM_FEATURES)}-16-2: N, S, for what "
+        f"is neither |",
         "| data | MIT-BIH Arrhythmia Database, PhysioNet, ODC-By 1.0 "
         "(Moody and Mark, IEEE Eng. Med. Biol. 20(3), 2001; Goldberger et al., Circulation 101(23), 2000) |",
         f"| records | the {len(DS1)} of DS1 (de Chazal's design half): {' '.join(DS1)} |",
-        f"| rows | {beats}; {len(VARIANTS)} readings of each record (both leads, displaced, 90 and 110 % tempo) |",
+        f"| rows | {beats}; {len(VARIANTS)} readings of each record (both leads, displaced, 90 and "
+        f"110 % tempo) |",
         f"| recipe | AdamW, batches of {BATCH}; see `signal/learning.py`. The same bytes on every machine |",
         "",
     ]
@@ -235,14 +238,18 @@ def _limits() -> list[str]:
     return [
         "## Limits",
         "",
-        "- Twenty-two adult patients on 1970s Holter tape, chosen for their arrhythmias. The recipe itself was "
+        "- Twenty-two adult patients on 1970s Holter tape, chosen for their arrhythmias. The recipe "
+        "itself was "
         "chosen by these folds, so expect less elsewhere.",
         "- F is learnt from 415 beats, nearly all of one record: do not rely on it.",
-        "- S is told by intervals and the P wave. A supraventricular beat that is not early, or whose shape is aberrant, is "
+        "- S is told by intervals and the P wave. A supraventricular beat that is not early, or "
+        "whose shape is aberrant, is "
         "missed (records 124 and 201); an early normal beat of an irregular sinus rhythm may be called S.",
-        "- In fibrillation of the atria S means nothing; the irregularity of the last minutes suppresses most.",
+        "- In fibrillation of the atria S means nothing; the irregularity of the last minutes "
+        "suppresses most.",
         "- Figures are at annotated positions; end to end, missed and invented beats count too.",
         "- Paced rhythm was not trained on. Class Q is not told here.",
-        "- DS2, the test half, is scored once for each release and logged in [releases/ds2.md](releases/ds2.md).",
+        "- DS2, the test half, is scored once for each release and logged in "
+        "[releases/ds2.md](releases/ds2.md).",
         "",
     ]

@@ -134,7 +134,8 @@ def _stretched(samples: NDArray[np.int16], tempo: int) -> NDArray[np.int16]:
         return samples
     at, rest = np.divmod(np.arange((samples.size - 1) * tempo // 100) * 100, tempo)
     before, after = samples[at].astype(np.int64), samples[at + 1].astype(np.int64)
-    return ((before * (tempo - rest) + after * rest + tempo // 2) // tempo).astype(np.int16)
+    between: NDArray[np.int64] = (before * (tempo - rest) + after * rest + tempo // 2) // tempo
+    return between.astype(np.int16)
 
 
 def _features(cleaned: NDArray[np.int16], beats: NDArray[np.int64]) -> NDArray[np.float32]:

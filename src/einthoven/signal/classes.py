@@ -1,7 +1,8 @@
 """The class of a beat: by its shape V, F or neither; if neither, by its rhythm S or N.
 
-Two heads of five small perceptrons each, whose logits are averaged. The weights come from `einthoven.signal.learning`, trained on DS1 (de Chazal's design half of the
-MIT-BIH records), and travel with the package as one MessagePack file whose digest is checked.
+Two heads of five small perceptrons each, whose logits are averaged. The weights come from
+`einthoven.signal.learning`, trained on DS1 (de Chazal's design half of the MIT-BIH records), and travel
+with the package as one MessagePack file whose digest is checked.
 """
 
 import functools
@@ -164,9 +165,9 @@ def _classify(features, shape, rhythm, classes, confidences):  # type: ignore[no
 
 @kernel
 def _vote(features, first, n, head, scaled, a, b, votes):  # type: ignore[no-untyped-def]
-    """Probabilities from the mean logits of one head, side by side over up to 64 beats, so that the inner loop is SIMD.
+    """Probabilities from the mean logits of one head.
 
-    Each lane adds in the same order.
+    Side by side over up to 64 beats, so that the inner loop is SIMD; each lane adds in the same order.
     """
     columns, mean, inverse, sizes, weights, networks = head
     layers = sizes.size - 1

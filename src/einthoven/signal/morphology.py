@@ -142,7 +142,13 @@ class PatientContext(NamedTuple):
 
     def copy(self) -> "PatientContext":
         """A context that may be added to without changing this one."""
-        return PatientContext(*(part.copy() for part in self))
+        return PatientContext(
+            self.frozen.copy(),
+            self.sums.copy(),
+            self.counts.copy(),
+            self.intervals.copy(),
+            self.previous.copy(),
+        )
 
     @staticmethod
     def empty() -> "PatientContext":
@@ -321,8 +327,20 @@ def _quantile(histogram, edges, total):  # type: ignore[no-untyped-def]
 
 @kernel
 def _describe(  # type: ignore[no-untyped-def]
-    cleaned, first, beats, known, points, edges, bins,
-    frozen, sums, counts, intervals, previous, features, sizes,
+    cleaned,
+    first,
+    beats,
+    known,
+    points,
+    edges,
+    bins,
+    frozen,
+    sums,
+    counts,
+    intervals,
+    previous,
+    features,
+    sizes,
 ):
     size = points.size
     end = known + features.shape[0]
@@ -355,7 +373,9 @@ def _describe(  # type: ignore[no-untyped-def]
     begin = max(1, known)
     since = begin
     irregular = np.zeros(LAGS, np.int64)
-    while since > 1 and known < end and known - since < WINDOW - 1 and beats[known] - beats[since - 2] < RECENT:
+    while (
+        since > 1 and known < end and known - since < WINDOW - 1 and beats[known] - beats[since - 2] < RECENT
+    ):
         since -= 1
         in_window = _move(window, in_window, np.int32(-1), rr[since])
         for lag in range(LAGS):
@@ -454,8 +474,12 @@ def _describe(  # type: ignore[no-untyped-def]
         of_qrs = _products(shape, template, _P_END, _QRS_END)
         of_t = _products(shape, template, _QRS_END, size)
         of_all = (
-            of_p[0] + of_qrs[0] + of_t[0], of_p[1] + of_qrs[1] + of_t[1], of_p[2] + of_qrs[2] + of_t[2],
-            of_p[3] + of_qrs[3] + of_t[3], of_p[4] + of_qrs[4] + of_t[4], of_p[5] + of_qrs[5] + of_t[5],
+            of_p[0] + of_qrs[0] + of_t[0],
+            of_p[1] + of_qrs[1] + of_t[1],
+            of_p[2] + of_qrs[2] + of_t[2],
+            of_p[3] + of_qrs[3] + of_t[3],
+            of_p[4] + of_qrs[4] + of_t[4],
+            of_p[5] + of_qrs[5] + of_t[5],
         )
         away_p = away_qrs = away_t = np.int64(0)
         for i in range(_P_END):

@@ -81,11 +81,25 @@ def commands_page() -> str:
     for name in sorted(_COMMANDS):
         command = _group.get_command(context, name)
         assert command is not None
-        inner = click.Context(
-            command, info_name=name, parent=context, terminal_width=100, max_content_width=100
-        )
-        page += [f"## einthoven {name}", "", "```text", command.get_help(inner), "```", ""]
+        page += help_of(command, name, context)
     return "\n".join(page)
+
+
+def help_of(command: click.Command, name: str, parent: click.Context) -> list[str]:
+    """A command's help, and that of the commands in it."""
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    page = [f"## {context.command_path}", "", "```text", command.get_help(context), "```", ""]
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            page += help_of(found, inner, context)
+    return page
+
+
+def commands_of(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    inner = command.commands.items() if isinstance(command, click.Group) else ()
+    return [(path, command), *(found for name, one in inner for found in commands_of(one, f"{path} {name}"))]
 
 
 def test_the_page_of_commands_knows_every_command_and_option() -> None:
@@ -95,14 +109,13 @@ def test_the_page_of_commands_knows_every_command_and_option() -> None:
         path.write_text(commands_page())
     page = " ".join(path.read_text().split())
     context = click.Context(_group)
-    for name in _COMMANDS:
-        assert f"## einthoven {name} " in page
-        command = _group.get_command(context, name)
-        assert command is not None
+    top = [(name, _group.get_command(context, name)) for name in _COMMANDS]
+    for title, command in [row for name, one in top if one for row in commands_of(one, name)]:
+        assert f"## einthoven {title} " in page
         for option in command.params:
-            assert all(word in page for word in option.opts), (name, option.opts)
+            assert all(word in page for word in option.opts), (title, option.opts)
             if isinstance(option, click.Option) and option.help:
-                assert option.help.split("  ")[0] in page, (name, option.opts)
+                assert option.help.split("  ")[0] in page, (title, option.opts)
 
 
 def rules_page() -> str:
@@ -162,6 +175,19 @@ def test_the_picture_is_of_this_program() -> None:
     for words in (*WARD, "Ventricular", "Atrial", "Pause"):
         assert words in picture
         assert words in kept
+
+
+def test_the_explanation_is_of_this_program(data: Path, tmp_path: Path) -> None:
+    """The words of the sheet; its numbers move with the classifier."""
+    drawn = tmp_path / "explain.svg"
+    moment = ["--explain", "0:06:55", "--output", str(drawn)]
+    assert run(["analyze", str(data / "mitdb" / "208"), *moment]) == 0
+    path = DOCS / "pictures" / "explain.svg"
+    if WRITES:
+        path.write_text(drawn.read_text())
+    for words in ("208", "What speaks for V, and against it", "Votes", "recorded", "beside the patient"):
+        assert words in drawn.read_text()
+        assert words in path.read_text()
 
 
 def test_every_error_is_on_its_page() -> None:

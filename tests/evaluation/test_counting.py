@@ -12,10 +12,12 @@ from einthoven.cli import run
 from einthoven.evaluation import (
     CLASS_MAPS,
     Labels,
+    RateScore,
     Share,
     beat_table,
     labels_of,
     pair_beats,
+    rate_score,
     run_table,
     score_episodes,
 )
@@ -87,17 +89,107 @@ def test_beats_in_the_references_fibrillation_do_not_count() -> None:
 
 
 def test_what_is_missed_in_shutdown_is_missed_and_told_apart() -> None:
+    """As bxb: x is a beat missed in the test's shutdown, X a beat invented in the reference's."""
     found = table(side([500, 1000, 2000]), side([500, 2000, 950], shutdown=[(900, 1500)]))
     assert found.qrs() == (2, 1, 1)
     assert found.counts[ROWS.index("N"), ROWS.index("X")] == 1
-    assert found.counts[ROWS.index("X"), ROWS.index("N")] == 1
+    assert found.counts[ROWS.index("O"), ROWS.index("N")] == 1, "one's own shutdown excuses nothing"
+    assert found.missed_in_shutdown() == 1
     assert found.shutdown_s == 6.0
+    found = table(side([500], shutdown=[(900, 1500)]), side([500, 950]))
+    assert found.counts[ROWS.index("X"), ROWS.index("N")] == 1
+    assert (found.qrs(), found.shutdown_s) == ((1, 0, 1), 0.0)
+
+
+def test_false_positive_rates_are_of_what_was_called_something() -> None:
+    """A missed beat was called nothing: it is no true negative."""
+    reference = side({1000: "N", 1100: "N", 1200: "N", 1300: "S", 1400: "V", 1500: "F", 1600: "Q", 1700: "N"})
+    test = side({1000: "N", 1100: "S", 1200: "V", 1300: "S", 1400: "V", 1500: "V", 1600: "S", 1800: "S"})
+    found = table(reference, test)
+    # V: one N called V; right not to say V: N as n, N as s, S as s, Q as s, nothing as s.
+    assert found.veb_fpr() == pytest.approx(1 / 6)
+    # S: an N and nothing called S; right not to say S: N as n, N as v, V as v, F as v. Q as s is neither.
+    assert found.sveb_fpr() == pytest.approx(2 / 6)
+    assert table(side([]), side([])).sveb_fpr() is None
 
 
 def test_rr_error_is_of_intervals_paired_at_both_ends() -> None:
     found = table(side([1000, 1100, 1200, 1300]), side([1000, 1102, 1200, 1300]))
     assert found.rr_error_ms == pytest.approx(10 * np.sqrt((4 + 4 + 0) / 3))
     assert table(side([1000]), side([1000])).rr_error_ms is None
+
+
+def test_rr_error_leaves_out_what_fibrillation_or_shutdown_breaks() -> None:
+    beats, shifted = [1000, 1100, 2000, 2100], [1000, 1101, 2005, 2105]
+    for broken in ({"vf": [(1200, 1900)]}, {"shutdown": [(1200, 1900)]}):
+        found = table(side(beats), side(shifted, **broken))
+        assert found.rr_intervals == 2
+        assert found.rr_error_ms == pytest.approx(10 * np.sqrt(1 / 2))
+        assert table(side(beats, **broken), side(shifted)).rr_intervals == 2
+
+
+def test_errors_of_many_records_are_pooled() -> None:
+    one = table(side([1000, 1100, 1200]), side([1000, 1104, 1200]))
+    other = table(side([1000, 1100]), side([1000, 1100]))
+    assert (one + other).rr_error_ms == pytest.approx(10 * np.sqrt((16 + 16 + 0) / 3))
+
+
+def test_averages_are_means_of_the_records_that_have_the_figure() -> None:
+    records = {
+        "exact": compare(side(regular(100, 12)), side(regular(100, 12)), fs=FS, start_s=0.0, end=END),
+        "fast": compare(side(regular(100, 10)), side(regular(80, 9)), fs=FS, start_s=0.0, end=END),
+        "silent": compare(side([]), side([]), fs=FS, start_s=0.0, end=END),
+    }
+    report = report_of(records)
+    assert report.average_errors["hr_error_bpm"] == pytest.approx((0 + 15) / 2)
+    assert report.gross.rates.error_bpm == pytest.approx(np.sqrt(15**2 / 5)), "gross is pooled"
+    assert report.average_errors["veb_fpr"] == 0.0
+
+
+def test_within_spans_only_their_own_beats_count() -> None:
+    reference, test = side([1000, 1100, 1200, 1300, 1400]), side([1000, 1104, 1210, 1350, 1500])
+    spans = np.array([[1090, 1205], [1390, 1600]])
+    found = beat_table(reference, test, fs=FS, start_s=0.0, end=END, within=spans)
+    assert found.qrs() == (2, 1, 1), "a pair belongs where its reference beat lies"
+    assert found.rr_intervals == 1
+
+
+def regular(rr: int, count: int, first: int = 1000) -> list[int]:
+    return [first + rr * k for k in range(count)]
+
+
+def rates(reference: Labels, test: Labels, start_s: float = 0.0) -> RateScore:
+    return rate_score(reference, test, fs=FS, start_s=start_s, end=END)
+
+
+def test_heart_rate_error_is_against_the_nearest_measurement() -> None:
+    """Eight intervals of 1 s are 60 beats/min, of 0.8 s 75: an error of 15, a quarter of the reference."""
+    score = rates(side(regular(100, 10)), side(regular(80, 9)))
+    assert (score.count, score.references) == (1, 2)
+    assert score.error_bpm == pytest.approx(15)
+    assert score.error_percent == pytest.approx(25)
+    assert rates(side(regular(100, 12)), side(regular(100, 12))).error_bpm == 0.0
+
+
+def test_heart_rate_errors_are_the_root_of_the_mean_square() -> None:
+    """One extra beat: seven measurements of 8 intervals in 7 s (68.6/min), the rest exact."""
+    beats = regular(100, 40)
+    score = rates(side(beats), side([*beats, 2050]))
+    wrong = 60 * 8 / 7 - 60
+    at_extra = 60 * 8 / 7.5 - 60
+    # The measurements that end on the extra beat and on the eighth beat after it span 7.5 s.
+    assert score.count == 33
+    assert score.error_bpm == pytest.approx(np.sqrt((7 * wrong**2 + 2 * at_extra**2) / 33))
+
+
+def test_heart_rate_is_not_measured_across_fibrillation_or_shutdown() -> None:
+    beats = regular(100, 30)
+    assert rates(side(beats), side(beats)).count == 22
+    assert rates(side(beats, vf=[(2240, 2260)]), side(beats)).count == 5 + 9
+    assert rates(side(beats), side(beats, shutdown=[(2240, 2260)])).count == 5 + 9
+    assert rates(side(beats), side(beats), start_s=30.0).count == 10
+    none = rates(side(beats), side([]))
+    assert (none.error_bpm, none.error_percent) == (None, None)
 
 
 RUN = {1000 + 80 * k: "V" for k in range(4)}

@@ -127,3 +127,12 @@ def test_a_place_that_is_taken_by_a_folder_is_a_typed_error(tmp_path: Path) -> N
     with pytest.raises(RecordingUnreadable, match="cannot be written"):
         write_recording(tmp_path / "r", a_recording(np.ones((1, 10))))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.dat", "r.hea"]
+
+
+def test_files_are_readable_as_any_other_file_that_is_made_here(tmp_path: Path) -> None:
+    """A recording is made to be given on: its rights are those of the folder's other new files."""
+    write_recording(tmp_path / "r", a_recording(np.zeros((1, 10))))
+    (tmp_path / "other").write_text("")
+    for name in ("r.hea", "r.dat"):
+        assert (tmp_path / name).stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "r.dat", "r.hea"]

@@ -8,9 +8,9 @@ from einthoven.records import annotations_of, open_recording, read_annotations
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.training import DS1, class_of
 
-WRONG = 268
+WRONG = 113
 """QRS missed or invented on the 48 records, first lead, after 5:00, VF left out. Lower it; never raise it."""
-WRONG_SECOND = 3036
+WRONG_SECOND = 1585
 """The same on the second lead."""
 REFERENCE_BEATS = 91_285
 V_FOUND, V_WRONG = 3480, 222

@@ -18,6 +18,7 @@ from einthoven.signal.classes import (
     load_model,
     pack_model,
     unpack_model,
+    vote,
 )
 from einthoven.signal.learning import RHYTHM_FEATURES, Ensemble, Head, exponential, fit
 from einthoven.signal.morphology import FEATURES
@@ -51,10 +52,8 @@ def probabilities(head: Head, features: np.ndarray) -> np.ndarray:
 
 def told_by_numpy(ensemble: Ensemble, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shape, rhythm = (probabilities(head, features) for head in ensemble)
-    kind = shape.argmax(1)
-    classes = np.select([kind == 1, kind == 2, rhythm[:, 1] > 0.5], [2, 3, 1], 0)
     of_class = np.stack([shape[:, 0] * rhythm[:, 0], shape[:, 0] * rhythm[:, 1], shape[:, 1], shape[:, 2]], 1)
-    return classes, 100 * of_class[np.arange(len(classes)), classes]
+    return of_class.argmax(1), 100 * of_class.max(1)
 
 
 def test_the_shipped_model_is_the_released_one_and_small() -> None:
@@ -82,6 +81,15 @@ def test_the_kernel_computes_what_numpy_computes() -> None:
     assert np.mean(classes == expected) > 0.999
     assert np.abs(confidences - sure)[classes == expected].max() <= 1
     assert np.mean(classes == labels) > 0.8, "it learns"
+
+
+def test_the_votes_are_those_that_the_class_is_told_by() -> None:
+    features = some_features(200)
+    votes = vote(features, load_model())
+    classes, confidences = classify(features, load_model())
+    np.testing.assert_array_equal(votes.argmax(1), classes)
+    np.testing.assert_allclose(votes.sum(1), 1, atol=1e-5)
+    assert np.abs(100 * votes.max(1) - confidences).max() <= 0.51
 
 
 @given(x=st.floats(-90, 0, width=32))

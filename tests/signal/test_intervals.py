@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from einthoven.signal.intervals import measure
 from einthoven.signal.morphology import AFTER, BEFORE, MinuteBeat
@@ -98,3 +100,44 @@ def test_no_beats_have_no_rate() -> None:
     nothing = rr_intervals(np.array([5]), np.zeros(1, np.uint8), 0, np.ones(3, np.uint8))
     assert heart_rate(nothing).mean is None
     assert variability(nothing).mean_nn_ms is None
+
+
+@given(
+    steps=st.lists(st.integers(20, 420), min_size=2, max_size=80),
+    seed=st.integers(0, 999),
+)
+def test_rates_and_variability_are_their_definitions(steps: list[int], seed: int) -> None:
+    """The compiled loops against the definitions, written with NumPy."""
+    rng = np.random.default_rng(seed)
+    grid = 37_000 + np.cumsum(np.array(steps, np.int64))
+    classes = np.where(rng.random(grid.size) < 0.9, 0, 2).astype(np.uint8)
+    cells = np.full(grid[-1] // 125 + 1, 1, np.uint8)
+    found = rr_intervals(grid, classes, 0, cells)
+    rr_s = np.diff(grid) / 125
+    np.testing.assert_array_equal(found.rr_s, rr_s)
+    np.testing.assert_array_equal(found.sound, rr_s < 3)
+    pairs = (classes[1:] == 0) & (classes[:-1] == 0)
+    calm = pairs & np.r_[True, pairs[:-1]] & np.r_[pairs[1:], True]
+    np.testing.assert_array_equal(found.nn, calm & (rr_s >= 0.3) & (rr_s <= 2.0))
+    rate = heart_rate(found)
+    sound = rr_s[found.sound]
+    if sound.size:
+        assert rate.mean == pytest.approx(60 / sound.mean())
+    measured = variability(found)
+    nn_ms = 1000 * rr_s[found.nn]
+    if nn_ms.size < max(0.8 * rr_s.size, 2):
+        assert measured.sdnn_ms is None
+        return
+    differences = 1000 * np.diff(rr_s)[found.nn[1:] & found.nn[:-1]]
+    means = [
+        nn_ms[found.end_s[found.nn] // 300 == piece].mean() for piece in set(found.end_s[found.nn] // 300)
+    ]
+    assert measured.mean_nn_ms == pytest.approx(nn_ms.mean())
+    assert measured.sdnn_ms == pytest.approx(nn_ms.std(ddof=1), abs=1e-6)
+    assert measured.rmssd_ms == (
+        pytest.approx(np.sqrt(np.mean(differences**2))) if differences.size else None
+    )
+    assert measured.pnn50_percent == (
+        pytest.approx(100 * np.mean(np.abs(differences) > 50)) if differences.size else None
+    )
+    assert measured.sdann_ms == (pytest.approx(np.std(means, ddof=1), abs=1e-5) if len(means) > 1 else None)

@@ -7,20 +7,26 @@ from hypothesis import strategies as st
 
 from einthoven.signal.recording import Lead
 from einthoven.signal.resampling import (
+    fill,
     grid_length,
+    lost_on_grid,
     ratio_of,
     resample,
     source_position,
     source_positions,
-    to_fine_units,
 )
 
+LOST = np.iinfo(np.int32).min
 RATES = [50.0, 64.0, 96.0, 125.0, 128.0, 200.0, 250.0, 256.0, 300.0, 333.33, 360.0, 500.0, 1000.0]
+
+
+def fine_units(counts: np.ndarray, lead: Lead) -> np.ndarray:
+    return fill(counts, lead, 0, 0, 1)[0]
 
 
 def whole(counts: np.ndarray, fs: float) -> np.ndarray:
     ratio = ratio_of(fs)
-    fine = np.pad(to_fine_units(counts.astype(np.int32), Lead("I", 200.0, 0)), ratio.half, mode="edge")
+    fine = np.pad(fine_units(counts.astype(np.int32), Lead("I", 200.0, 0)), ratio.half, mode="edge")
     return resample(fine, -ratio.half, 0, grid_length(counts.size, ratio), ratio)
 
 
@@ -64,7 +70,7 @@ def test_a_piece_resampled_with_its_neighbours_is_the_piece_of_the_whole(
     everything = whole(counts, fs)
     first = -(-cut * ratio.up // ratio.down)
     start = min(first + ratio.half * ratio.up // ratio.down + 2, everything.size)
-    piece = to_fine_units(counts[cut - 40 :], Lead("I", 200.0, 0))
+    piece = fine_units(counts[cut - 40 :], Lead("I", 200.0, 0))
     padded = np.pad(piece, (0, ratio.half), mode="edge")
     again = resample(padded, cut - 40, start, everything.size, ratio)
     np.testing.assert_array_equal(again, everything[start:])
@@ -72,5 +78,37 @@ def test_a_piece_resampled_with_its_neighbours_is_the_piece_of_the_whole(
 
 @given(counts=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1), gain=st.floats(1e-3, 1e7))
 def test_scaling_never_overflows(counts: list[int], gain: float) -> None:
-    fine = to_fine_units(np.array(counts, np.int32), Lead("I", gain, 0))
+    fine = fine_units(np.array(counts, np.int32), Lead("I", gain, 0))
     assert np.abs(fine.astype(np.int64)).max() <= 2**18
+
+
+@given(
+    counts=st.lists(st.one_of(st.integers(-500, 500), st.just(LOST)), min_size=1, max_size=60),
+    cut=st.integers(0, 60),
+    longest=st.integers(0, 8),
+)
+def test_missing_samples_hold_the_last_valid_one_for_a_while_however_they_are_cut(
+    counts: list[int], cut: int, longest: int
+) -> None:
+    lead = Lead("I", 200.0, 0)
+    samples = np.array(counts, np.int32)
+    fine, lost, held, held_for = fill(samples, lead, longest, 0, longest + 1)
+    expected, last, age = [], 0, longest + 1
+    for count in counts:
+        last, age = (8 * count, 0) if count != LOST else (last, age + 1)
+        expected.append(last if age <= longest else 0)
+    assert fine.tolist() == expected
+    assert lost.tolist() == [count == LOST for count in counts]
+    first = fill(samples[:cut], lead, longest, 0, longest + 1)
+    second = fill(samples[cut:], lead, longest, first[2], first[3])
+    np.testing.assert_array_equal(np.concatenate((first[0], second[0])), fine)
+    assert second[2:] == (held, held_for)
+
+
+@given(fs=st.sampled_from(RATES), seed=st.integers(0, 99))
+def test_a_grid_sample_is_missing_where_its_nearest_source_sample_is(fs: float, seed: int) -> None:
+    ratio = ratio_of(fs)
+    lost = np.random.default_rng(seed).random(400) < 0.1
+    stop = grid_length(lost.size, ratio)
+    nearest = source_positions(np.arange(stop), ratio)
+    np.testing.assert_array_equal(lost_on_grid(lost, 0, 0, stop, ratio), lost[np.minimum(nearest, 399)])

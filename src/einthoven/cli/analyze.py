@@ -15,8 +15,9 @@ from rich.text import Text
 
 from einthoven.cli import report
 from einthoven.cli.drawing import sparkline
+from einthoven.cli.explain import explain_moment
 from einthoven.cli.machine import machine, workers_here
-from einthoven.errors import EinthovenError
+from einthoven.errors import EinthovenError, InputInvalid
 from einthoven.functions.chunks import CHUNK_S
 from einthoven.notice import SHORT_NOTICE
 from einthoven.records import annotations_of, write_annotations
@@ -60,6 +61,18 @@ _SHOWN: Final = 40
     help="Minutes of ECG analysed as one piece; the result does not depend on it.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
+@click.option(
+    "--explain",
+    "moment",
+    metavar="T",
+    help="Draw why: the beat at T (seconds, or h:mm:ss), or an episode such as pause or pause:2. One FILE.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the drawing goes: .svg, or .png with einthoven[plot].  [default: NAME-T.svg]",
+)
 def command(
     files: tuple[str, ...],
     as_json: bool,
@@ -67,11 +80,23 @@ def command(
     lead: str | None,
     chunk_min: float,
     workers: int | None,
+    moment: str | None,
+    output: Path | None,
 ) -> int:
     """Find beats, rhythm and conditions in recordings.
 
     FILES are WFDB records (by stem or header), CSV files of integers, one sample a row, or JSON.
     """
+    if moment is not None and annotations is not None:
+        raise InputInvalid(
+            "a drawing is of one moment, annotations are of whole recordings.",
+            where="--explain",
+            remedy="Leave out --explain or --annotations.",
+        )
+    if moment is not None:
+        return explain_moment(tuple(map(Path, files)), lead, moment, output, as_json=as_json)
+    if output is not None:
+        raise InputInvalid("there is nothing to draw.", where="--output", remedy="Say what with --explain T.")
     jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60)
     for path, error in errors:
         _complain(path, error, as_json=as_json)

@@ -9,9 +9,10 @@ import numpy as np
 from einthoven.evaluation.beats import ROWS, BeatTable, beat_table
 from einthoven.evaluation.episodes import EpisodeScore, score_episodes
 from einthoven.evaluation.labels import Labels
+from einthoven.evaluation.rates import RateScore, rate_score
 from einthoven.evaluation.runs import KINDS, RunTable, run_table
 
-__all__ = ["RecordReport", "Report", "Share", "compare", "report_of"]
+__all__ = ["NoisyPeriods", "RecordReport", "Report", "Share", "compare", "report_of"]
 
 STATISTICS: Final = ("qrs", "veb", "sveb")
 
@@ -32,6 +33,28 @@ class Share(msgspec.Struct, frozen=True):
         return Share(se, ppv, f1)
 
 
+def _shares(beats: BeatTable) -> dict[str, Share]:
+    return {name: Share.of(*getattr(beats, name)()) for name in STATISTICS}
+
+
+class NoisyPeriods(msgspec.Struct, frozen=True, eq=False):
+    """What was counted inside the noisy periods of a noise-stress test alone."""
+
+    beats: BeatTable
+    seconds_by_grade: tuple[int, int, int]
+    """Seconds of the analysis' quality grades 1, 2 and 3 that begin in a noisy period."""
+    snr_db: tuple[float, ...]
+    """Signal over noise as it was measured inside the periods afterwards, one a record; inf without noise."""
+
+    def shares(self) -> dict[str, Share]:
+        """Beat-by-beat statistics."""
+        return _shares(self.beats)
+
+    def __add__(self, other: "NoisyPeriods") -> "NoisyPeriods":
+        one, two, three = (a + b for a, b in zip(self.seconds_by_grade, other.seconds_by_grade, strict=True))
+        return NoisyPeriods(self.beats + other.beats, (one, two, three), self.snr_db + other.snr_db)
+
+
 class RecordReport(msgspec.Struct, frozen=True, eq=False):
     """Everything counted of one record, or of many together."""
 
@@ -39,6 +62,9 @@ class RecordReport(msgspec.Struct, frozen=True, eq=False):
     runs: RunTable
     atrial_fibrillation: EpisodeScore
     fibrillation: EpisodeScore
+    rates: RateScore
+    noisy: NoisyPeriods | None = None
+    """Of a noise-stress test."""
 
     def __add__(self, other: "RecordReport") -> "RecordReport":
         return RecordReport(
@@ -46,11 +72,13 @@ class RecordReport(msgspec.Struct, frozen=True, eq=False):
             self.runs + other.runs,
             self.atrial_fibrillation + other.atrial_fibrillation,
             self.fibrillation + other.fibrillation,
+            self.rates + other.rates,
+            None if self.noisy is None or other.noisy is None else self.noisy + other.noisy,
         )
 
     def shares(self) -> dict[str, Share]:
         """Beat-by-beat statistics."""
-        return {name: Share.of(*getattr(self.beats, name)()) for name in STATISTICS}
+        return _shares(self.beats)
 
     def run_shares(self) -> dict[str, Share]:
         """Se by reference runs, +P by test runs, which are different lists."""
@@ -79,6 +107,8 @@ class Report(msgspec.Struct, frozen=True, eq=False):
     records: dict[str, RecordReport]
     gross: RecordReport
     average: dict[str, Share]
+    average_errors: dict[str, float | None]
+    """Means of the records' false positive rates (per cent), RR errors and heart-rate errors."""
     jk: float | None
     """0.5 kappa + 0.125 (Se_S + Se_V + +P_S + +P_V) over N S V F (Mar et al. 2011)."""
 
@@ -94,6 +124,7 @@ def compare(reference: Labels, test: Labels, *, fs: float, start_s: float = 300.
         fibrillation=score_episodes(
             reference.fibrillation, test.fibrillation, fs=fs, start_s=start_s, end=end
         ),
+        rates=rate_score(reference, test, fs=fs, start_s=start_s, end=end),
     )
 
 
@@ -112,7 +143,19 @@ def report_of(records: Mapping[str, RecordReport]) -> Report:
         )
         for name in STATISTICS
     }
-    return Report(dict(records), gross, average, _jk(gross))
+    errors = [_errors(one) for one in each]
+    average_errors = {name: _mean([one[name] for one in errors]) for name in errors[0]}
+    return Report(dict(records), gross, average, average_errors, _jk(gross))
+
+
+def _errors(one: RecordReport) -> dict[str, float | None]:
+    rates = {"veb_fpr": one.beats.veb_fpr(), "sveb_fpr": one.beats.sveb_fpr()}
+    return {
+        **{name: None if rate is None else 100 * rate for name, rate in rates.items()},
+        "rr_error_ms": one.beats.rr_error_ms,
+        "hr_error_bpm": one.rates.error_bpm,
+        "hr_error_percent": one.rates.error_percent,
+    }
 
 
 def _mean(values: list[float | None]) -> float | None:

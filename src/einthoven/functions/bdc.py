@@ -1,6 +1,6 @@
 """Beat detection and classification."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from einthoven.signal.intervals import measure
 from einthoven.signal.morphology import CONTEXT_LAG, FEATURES, HISTORY, MINUTE, PatientContext, describe, turn
 from einthoven.signal.resampling import FS, UNITS_PER_MV, ratio_of, source_positions
 
-__all__ = ["LAG", "bdc"]
+__all__ = ["LAG", "DescribedBeats", "bdc", "describe_beats"]
 
 LAG: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG
 """Clean samples that a beat needs after it before it is decided, at most (5.9 s)."""
@@ -40,32 +40,12 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
         raise InputInvalid(
             "the ECG object was not preprocessed.", where="cleaned", remedy="Run preprocessing first."
         )
-    cleaned = ecg.cleaned
-    before = state.beats or BeatState(
-        cleaned.start,
-        Trace.empty(cleaned.start),
-        np.empty(0, np.int64),
-        0,
-        cleaned.start,
-        PatientContext.empty(),
-    )
-    samples, first, end = _window(cleaned, before, is_last=ecg.is_last)
-    found, until, trace = _detect(samples, first, before, cleaned.start, end)
-    beats = np.concatenate((before.beats, found))
-    boundary = max(before.boundary, until - PLACE - CONTEXT_LAG)
-    if ecg.is_last:
-        boundary = max(before.boundary, end)
-    # What lies before the stream is nothing, not the padding that the envelope was given there.
-    skip = max(0, cleaned.start - first)
-    features, sizes, intervals, context = _describe(
-        samples[skip:], first + skip, beats, before, boundary, is_last=ecg.is_last
-    )
+    described, after = describe_beats(ecg.cleaned, state.beats, is_last=ecg.is_last)
+    features, sizes, grid = described.features, described.sizes, described.grid
     classes, confidences = classify(features, load_model())
-    described = before.known + len(classes)
-    grid = beats[before.known : described]
     section = BeatSection(
-        since=before.boundary,
-        until=boundary,
+        since=described.since,
+        until=after.boundary,
         beats=Beats(
             positions=source_positions(grid, ratio_of(ecg.fs)),
             classes=classes,
@@ -79,10 +59,8 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
             widths_ms=(sizes[:, 1] * _MS).astype(np.uint16),
             amplitudes_uv=(sizes[:, 0] * (1000 // UNITS_PER_MV)).astype(np.int32),
         ),
-        intervals=intervals,
+        intervals=described.intervals,
     )
-    keep = max(0, described - HISTORY)
-    after = BeatState(until, trace, beats[keep:].copy(), described - keep, boundary, context)
     versions = {
         **ecg.versions,
         "bdc": contract_of(bdc).version,
@@ -91,6 +69,60 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     return (
         msgspec.structs.replace(ecg, beats=section, versions=versions),
         msgspec.structs.replace(state, beats=after),
+    )
+
+
+class DescribedBeats(NamedTuple):
+    """The beats of one call with what their classes are told from."""
+
+    since: int
+    """Grid position from which on they are all."""
+    grid: NDArray[np.int64]
+    features: NDArray[np.float32]
+    """Shape (beats, len(FEATURES))."""
+    sizes: NDArray[np.int32]
+    """Shape (beats, 2): peak amplitude (units) and width (samples)."""
+    intervals: tuple[MinuteIntervals, ...]
+    samples: NDArray[np.int16]
+    """The clean signal that they were described on, units."""
+    first: int
+    """Grid position of its first sample."""
+    fiducials: NDArray[np.int64]
+    """Beats of earlier calls, these, and those that follow and are not decided yet."""
+    known: int
+    """How many are of earlier calls."""
+
+
+def describe_beats(
+    cleaned: Cleaned, state: BeatState | None, *, is_last: bool
+) -> tuple[DescribedBeats, BeatState]:
+    """Find the beats that can be decided now and describe them; the state after them."""
+    before = state or BeatState(
+        cleaned.start,
+        Trace.empty(cleaned.start),
+        np.empty(0, np.int64),
+        0,
+        cleaned.start,
+        PatientContext.empty(),
+    )
+    samples, first, end = _window(cleaned, before, is_last=is_last)
+    found, until, trace = _detect(samples, first, before, cleaned.start, end)
+    beats = np.concatenate((before.beats, found))
+    boundary = max(before.boundary, until - PLACE - CONTEXT_LAG)
+    if is_last:
+        boundary = max(before.boundary, end)
+    # What lies before the stream is nothing, not the padding that the envelope was given there.
+    skip = max(0, cleaned.start - first)
+    samples, first = samples[skip:], first + skip
+    features, sizes, intervals, context = _describe(samples, first, beats, before, boundary, is_last=is_last)
+    described = before.known + len(features)
+    grid = beats[before.known : described]
+    keep = max(0, described - HISTORY)
+    return (
+        DescribedBeats(
+            before.boundary, grid, features, sizes, intervals, samples, first, beats, before.known
+        ),
+        BeatState(until, trace, beats[keep:].copy(), described - keep, boundary, context),
     )
 
 
@@ -124,7 +156,10 @@ def _detect(
 ) -> tuple[NDArray[np.int64], int, Trace]:
     need = max(first, before.after - DETECTION_REACH - ENVELOPE_REACH)
     energy = envelope(samples[need - first :])
-    positions, until, trace = detect(energy, need + ENVELOPE_REACH, before.after, before.trace)
+    begin = max(start, need)
+    positions, until, trace = detect(
+        energy, need + ENVELOPE_REACH, samples[begin - first :], begin, before.after, before.trace
+    )
     positions = positions[positions < end]
     return locate(samples, first, positions, start, end), until, trace
 

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from einthoven.errors import InputInvalid, StateUnreadable
 from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import Cleaned, CleaningState, Ecg, PatientState
-from einthoven.signal.filters import CLEAN_REACH, clean
+from einthoven.signal.beats import DETECTION_LAG, PLACE
+from einthoven.signal.filters import CLEAN_REACH, ENVELOPE_REACH, clean
+from einthoven.signal.morphology import BEFORE, CONTEXT_LAG
 from einthoven.signal.quality import CELL, CELL_LAG, cells
-from einthoven.signal.recording import Lead, missing
-from einthoven.signal.resampling import Ratio, ratio_of, resample, source_positions, to_fine_units
+from einthoven.signal.recording import Lead
+from einthoven.signal.resampling import Ratio, fill, lost_on_grid, ratio_of, resample
 
 __all__ = ["OVERLAP", "preprocessing"]
 
-OVERLAP: Final = 700
-"""Clean samples given again with the next call: what beat detection may still need of them (5.6 s)."""
+OVERLAP: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG + BEFORE
+"""Clean samples given again with the next call: what the beats not yet decided need of them (5.6 s)."""
 HOLD_S: Final = 2.0
 """Missing samples take the last valid value for so long, then 0 mV."""
 
@@ -84,23 +86,10 @@ def preprocessing(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
 def _take_in(ecg: Ecg, before: CleaningState | None) -> _Source:
     """Counts to fine units, missing ones filled, behind the tail of the call before."""
     assert ecg.samples is not None  # noqa: S101 - checked by the caller; for the type checker
-    counts = ecg.samples
-    lost = counts == missing(counts.dtype)
-    fine = to_fine_units(counts, Lead(ecg.lead, ecg.gain, ecg.baseline))
-    held = before.held if before else 0
-    held_for = before.held_for if before else int(HOLD_S * ecg.fs) + 1
     longest = int(HOLD_S * ecg.fs)
-    if lost.any():
-        index = np.arange(counts.size)
-        last = np.maximum.accumulate(np.where(lost, -1, index))
-        value = np.where(last >= 0, fine[last], held)
-        age = np.where(last >= 0, index - last, held_for + 1 + index)
-        fine = np.where(lost, np.where(age <= longest, value, 0), fine).astype(np.int32)
-    valid = np.flatnonzero(~lost)
-    if valid.size:
-        held, held_for = int(fine[valid[-1]]), int(counts.size - 1 - valid[-1])
-    else:
-        held_for = min(held_for + counts.size, longest + 1)
+    held, held_for = (before.held, before.held_for) if before else (0, longest + 1)
+    lead = Lead(ecg.lead, ecg.gain, ecg.baseline)
+    fine, lost, held, held_for = fill(ecg.samples, lead, longest, held, held_for)
     if before is None:
         return _Source(ecg.first, fine, lost, held, held_for)
     return _Source(
@@ -135,8 +124,7 @@ def _onto_grid(
     right = ratio.half if is_last else 0
     padded = np.pad(source.fine, (left, right), mode="edge") if left or right else source.fine
     units = resample(padded, source.first - left, begin, stop, ratio)
-    at = source_positions(np.arange(begin, stop, dtype=np.int64), ratio)
-    lost = source.lost[np.clip(at, source.first, source.end - 1) - source.first]
+    lost = lost_on_grid(source.lost, source.first, begin, stop, ratio)
     if tail.units.size == 0:
         edge = np.full(CLEAN_REACH, units[0], np.int16)
         tail = _Grid(begin - CLEAN_REACH, edge, np.zeros(CLEAN_REACH, np.bool_))

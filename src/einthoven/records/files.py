@@ -1,7 +1,7 @@
 """The seam to the file system: every failure leaves here as a typed error."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,13 +110,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     ------
     RecordingUnreadable : the folder or the disk does not take it.
     """
+    aside = path.parent / f".{secrets.token_hex(8)}"
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+        file = aside.open("xb")  # a temporary file would be readable by nobody else
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
-    aside = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             yield file
         aside.replace(path)
     except OSError as error:

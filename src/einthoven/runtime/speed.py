@@ -20,7 +20,7 @@ from einthoven.evaluation import CLASS_MAPS, Labels, labels_of, pair_beats
 from einthoven.evaluation.beats import inside
 from einthoven.functions import Ecg, PatientState, analyse
 from einthoven.records import open_recording, read_annotations
-from einthoven.signal.resampling import FS, UNITS_PER_MV, ratio_of, resample, to_fine_units
+from einthoven.signal.resampling import FS, UNITS_PER_MV, fill, ratio_of, resample
 
 __all__ = ["PEERS", "Sample", "Timing", "kernel_times_s", "samples_of", "stream_us", "time_all"]
 
@@ -60,7 +60,7 @@ def samples_of(folder: Path, names: Sequence[str], each: int) -> list[Sample]:
             info = source.info
             counts = source.read(0, info.samples, 0)[0]
         ratio = ratio_of(info.fs)
-        fine = np.pad(to_fine_units(counts, info.leads[0]), ratio.half, mode="edge")
+        fine = np.pad(fill(counts, info.leads[0], 0, 0, 1)[0], ratio.half, mode="edge")
         length = (info.samples - 1) * ratio.up // ratio.down + 1
         grid = resample(fine, -ratio.half, 0, length, ratio).astype(np.int32)
         labels = labels_of(read_annotations(folder / f"{name}.atr"), info.samples, CLASS_MAPS["bxb"])

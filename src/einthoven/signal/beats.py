@@ -1,92 +1,177 @@
-"""Where the beats are: candidates on the QRS envelope, a local level, and a second look into gaps.
+"""Where the beats are: candidates on the QRS envelope, and two small networks that judge them.
+
+The envelope is that of Pan and Tompkins (doi:10.1109/TBME.1985.325532). Their thresholds, their search-back
+and their T-wave rule are replaced by learning: the first network scores every candidate, the second those
+about which the first is in doubt, and a beat is a candidate whose score is high enough and the highest within
+`REFRACTORY`. Both were trained on DS1 (de Chazal's design half of the MIT-BIH records) with real and made
+noise added (`einthoven.runtime.detection`).
 
 Every decision depends on a bounded stretch of signal around it (see `DETECTION_LAG` and
-`DETECTION_MEMORY`) and never on an earlier decision about another beat, so that a stream, a chunk and
+`DETECTION_MEMORY`) and never on a final decision about another beat, so that a stream, a chunk and
 the whole recording give the same beats.
-
-The scheme is that of Pan and Tompkins (doi:10.1109/TBME.1985.325532) with these deviations: the
-threshold is a share of the median of block maxima instead of two running averages; a T wave is told
-by a stronger neighbour before it; the search-back may fill a gap with more than one beat, and looks
-at what follows the gap as well as at what precedes it.
 """
 
-from typing import NamedTuple
+import functools
+import hashlib
+from importlib import resources
+from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from einthoven.errors import DefectError
+from einthoven.signal import candidates, perceptron
+from einthoven.signal.candidates import (
+    AHEAD,
+    BACK,
+    BLOCK,
+    DOUBT_INPUTS,
+    INPUTS,
+    LEVEL_BLOCKS,
+    PLACE,
+    PRIMARIES,
+    RADIUS,
+    SCORE,
+    SPAN,
+    VIEW,
+    WINDOW,
+)
 from einthoven.signal.kernel import kernel
+from einthoven.signal.perceptron import Perceptron
 
 __all__ = [
     "BLOCK",
     "DETECTION_LAG",
     "DETECTION_MEMORY",
     "DETECTION_REACH",
-    "LEVEL_BLOCKS",
-    "NEIGHBOURS",
     "PLACE",
+    "REFRACTORY",
+    "Judges",
     "Trace",
     "detect",
+    "judge_at_first_sight",
+    "load_judges",
     "locate",
+    "pack_judges",
 ]
 
-NEIGHBOURS = 25
-"""A candidate is the largest envelope within 200 ms on each side: 300 beats/min is the limit."""
-BLOCK = 100
-"""Block for the local level, samples (0.8 s); maxima are taken over two blocks."""
-LEVEL_BLOCKS = 12
-"""Blocks before the candidate's own that make the level; one after it counts too."""
-PRIMARY_SHARE = 0.13
-"""A candidate this large against the level is a beat (0.36 in amplitude)."""
-SECONDARY_SHARE = 0.06
-"""A candidate this large is a beat if it lies in a gap (0.24 in amplitude)."""
-GAP = 1.5
-"""A gap is an interval this many times the typical one."""
-T_WAVE = 45
-"""Samples (360 ms) after a beat in which a weaker wave is its T wave."""
-T_WAVE_SHARE = 0.35
-NEAR = 38
-"""Samples (304 ms) that a gap's beat keeps from the beats around it."""
-LOOK_AHEAD = 200
-"""Samples (1.6 s) after a candidate in which the next beat is looked for."""
-LOOK_BACK = 500
-"""Samples (4 s) before a candidate in which the previous beat is looked for."""
-REACH = 200
-"""Samples (1.6 s) around a gap's candidate, at most, in which a larger one takes its place."""
-TYPICAL_SPAN = 2500
-"""Samples (20 s) whose intervals make the typical one."""
-TYPICAL_COUNT = 8
-FLOOR = 150
-"""Lowest level, units squared: a QRS of 0.06 mV; deflections under 0.02 mV are silence."""
-PLACE = 8
-"""Samples (64 ms) around the candidate in which the largest deflection is the beat's position."""
+REFRACTORY: Final = 22
+"""Of candidates within 176 ms one can be a beat."""
+DOUBT: Final = 5 * SCORE
+"""First scores below this, either way, are the second network's to judge."""
+THRESHOLD: Final = round(-1.25 * SCORE)
+"""Score from which a candidate is a beat. Even odds would be 0; a missed beat is dearer than an extra one."""
+_LIKED_MOST: Final = 14
+"""Twelve others are compared with, and two more may be too near."""
 
-DETECTION_LAG = max(NEIGHBOURS, 3 * BLOCK) + LOOK_AHEAD
+JUDGES_FILE: Final = "beat-candidates.msgpack"
+JUDGES_SHA256: Final = "ddf41f1649e83216aea01f694771e54e4f35867c384226bd364674db52a877b1"
+
+_SCORED: Final = AHEAD + REFRACTORY
+DETECTION_LAG = BLOCK - 1 + AHEAD + _SCORED + REFRACTORY
 """Envelope samples after a candidate that its decision may need."""
-DETECTION_REACH = REACH + NEIGHBOURS
+DETECTION_REACH = VIEW + RADIUS
 """Envelope samples before the first undecided candidate that a call needs; the rest is in the trace."""
-DETECTION_MEMORY = TYPICAL_SPAN + (LEVEL_BLOCKS + 1) * BLOCK
+DETECTION_MEMORY = SPAN + BACK + VIEW + (LEVEL_BLOCKS + 2) * BLOCK
 """Envelope samples before a candidate that its decision may need."""
 
 
+class Judges(NamedTuple):
+    """The two networks."""
+
+    version: str
+    first: Perceptron
+    second: Perceptron
+
+
+class _Packed(msgspec.Struct, frozen=True):
+    """The file's content."""
+
+    version: str
+    first: perceptron.Packed
+    second: perceptron.Packed
+
+
 class Trace(NamedTuple):
-    """What later decisions need of an envelope that is gone."""
+    """What later decisions need of a signal that is gone."""
 
     first_block: int
     """Number of the first block in ``maxima``."""
     maxima: NDArray[np.int32]
-    """Largest envelope of each complete block, shape (blocks,)."""
-    primaries: NDArray[np.int64]
-    """Positions of the last beats found at first sight, ascending."""
+    """Largest envelope of each whole block, shape (blocks,)."""
+    known: int
+    """Candidates before this position have their scores."""
+    positions: NDArray[np.int64]
+    """Earlier candidates that later ones are compared with, ascending; shape (candidates,)."""
+    logs: NDArray[np.int16]
+    """Logarithms of their heights, 1/256."""
+    shares: NDArray[np.int16]
+    """Logarithms of height over level, 1/256; like the scores 0 where no longer asked for."""
+    windows: NDArray[np.int8]
+    """The signal around them, shape (candidates, 9)."""
+    liked: NDArray[np.bool_]
+    """Whether they are large enough to be compared with."""
+    primary: NDArray[np.bool_]
+    """Whether the first network finds a beat."""
+    firsts: NDArray[np.int16]
+    """The first network's scores."""
+    finals: NDArray[np.int16]
+    """The last network's."""
 
     @staticmethod
     def empty(position: int) -> "Trace":
         """No history before an absolute position."""
-        return Trace(-(-position // BLOCK), np.empty(0, np.int32), np.empty(0, np.int64))
+        few = np.empty(0, np.int16)
+        flags = np.empty(0, np.bool_)
+        return Trace(
+            -(-position // BLOCK),
+            np.empty(0, np.int32),
+            position,
+            np.empty(0, np.int64),
+            few,
+            few,
+            np.empty((0, WINDOW), np.int8),
+            flags,
+            flags,
+            few,
+            few,
+        )
+
+
+def pack_judges(judges: Judges) -> bytes:
+    """The file that `load_judges` reads."""
+    packed = _Packed(judges.version, perceptron.pack(judges.first), perceptron.pack(judges.second))
+    return msgspec.msgpack.encode(packed)
+
+
+@functools.cache
+def load_judges() -> Judges:
+    """The shipped networks.
+
+    Raises
+    ------
+    DefectError : the file in the package is not the one that this version was released with.
+    """
+    content = resources.files("einthoven.signal").joinpath(JUDGES_FILE).read_bytes()
+    if hashlib.sha256(content).hexdigest() != JUDGES_SHA256:
+        raise DefectError(
+            "the beat detector's file does not have the digest that this version was released with.",
+            where=JUDGES_FILE,
+            remedy="Install Einthoven again.",
+        )
+    packed = msgspec.msgpack.decode(content, type=_Packed)
+    return Judges(packed.version, perceptron.unpack(packed.first), perceptron.unpack(packed.second))
 
 
 def detect(
-    envelope: NDArray[np.int32], first: int, after: int, trace: Trace
+    envelope: NDArray[np.int32],
+    first: int,
+    cleaned: NDArray[np.int16],
+    cleaned_first: int,
+    after: int,
+    trace: Trace,
+    judges: Judges | None = None,
 ) -> tuple[NDArray[np.int64], int, Trace]:
     """Beats whose decision is final.
 
@@ -94,26 +179,71 @@ def detect(
     ----------
     envelope : shape (n,), absolute positions ``first`` to ``first + n``. It must reach back to
         ``after`` minus `DETECTION_REACH` (or the start of the signal).
+    cleaned : the clean signal that it was made of, from ``cleaned_first`` on, no earlier than the signal
+        began; it reaches `DETECTION_REACH` back too.
     after : candidates before this position were decided by earlier calls.
     trace : what earlier calls left.
+    judges : other networks than the shipped ones.
 
     Returns
     -------
     positions (ascending, all in ``after`` to ``until``), ``until``, and the trace for the next call.
     """
     end = first + envelope.size
-    until = min(end - NEIGHBOURS, BLOCK * (end // BLOCK - 1)) - LOOK_AHEAD
+    known_until = min(end - RADIUS, BLOCK * (end // BLOCK))
+    until = known_until - AHEAD - _SCORED - REFRACTORY
     if until <= after:
         return np.empty(0, np.int64), after, trace
-    blocks = end // BLOCK - trace.first_block
-    maxima = np.zeros(max(blocks, 0), np.int32)
+    judges = judges or load_judges()
+    maxima = _maxima(envelope, first, end, trace)
+    found, table = _judge(
+        envelope,
+        first,
+        cleaned,
+        cleaned_first,
+        after,
+        until,
+        known_until,
+        trace.first_block,
+        maxima,
+        trace[2:],
+        judges.first,
+        judges.second,
+    )
+    keep = max(0, until // BLOCK - LEVEL_BLOCKS - 2 - trace.first_block)
+    return found, until, Trace(trace.first_block + keep, maxima[keep:].copy(), until + REFRACTORY, *table)
+
+
+def _maxima(envelope: NDArray[np.int32], first: int, end: int, trace: Trace) -> NDArray[np.int32]:
+    maxima = np.zeros(max(end // BLOCK - trace.first_block, 0), np.int32)
     known = trace.maxima.size
     maxima[:known] = trace.maxima
-    _block_maxima(envelope, first, trace.first_block, known, maxima)
-    found, primaries = _decide(envelope, first, after, until, trace.first_block, maxima, trace.primaries)
-    keep = max(0, until // BLOCK - LEVEL_BLOCKS - 2 - trace.first_block)
-    recent = primaries[primaries >= until - TYPICAL_SPAN][-(TYPICAL_COUNT + 1) :]
-    return found, until, Trace(trace.first_block + keep, maxima[keep:].copy(), recent.copy())
+    candidates.block_maxima(envelope, first, trace.first_block, known, maxima)
+    return maxima
+
+
+def judge_at_first_sight(
+    envelope: NDArray[np.int32], cleaned: NDArray[np.int16], first: Perceptron | None
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.int16]]:
+    """Every candidate of a whole signal, for training.
+
+    ``envelope`` and ``cleaned`` of one length, from position 0 on. Returns the candidates' fiducials, what
+    the first network is told of each, what the second is told, and the first network's scores; without a
+    ``first`` network the last two are zero.
+    """
+    maxima = _maxima(envelope, 0, envelope.size, Trace.empty(0))
+    fiducials, inputs, compared, scores = _first_sight(
+        envelope, cleaned, maxima, first or _NOBODY, first is not None
+    )
+    return fiducials, inputs, compared, scores
+
+
+_NOBODY: Final = Perceptron(
+    np.zeros(INPUTS, np.float32),
+    np.zeros(INPUTS, np.float32),
+    np.array([INPUTS, 1]),
+    np.zeros(INPUTS + 1, np.float32),
+)
 
 
 def locate(
@@ -129,147 +259,159 @@ def locate(
 
 
 @kernel
-def _block_maxima(envelope, first, first_block, known, maxima):  # type: ignore[no-untyped-def]
-    for b in range(known, maxima.size):
-        start = (first_block + b) * BLOCK - first
-        top = np.int32(0)
-        for i in range(max(0, start), start + BLOCK):
-            top = max(top, envelope[i])
-        maxima[b] = top
+def _score(odds):  # type: ignore[no-untyped-def]
+    """Log odds as a 16-bit score."""
+    return np.int16(min(max(np.rint(odds * np.float32(SCORE)), np.float32(-32000)), np.float32(32000)))
 
 
 @kernel
-def _level(maxima, block):  # type: ignore[no-untyped-def]
-    """Median (lower) of the two-block maxima around ``block``, an index into ``maxima``."""
-    near = np.empty(LEVEL_BLOCKS + 2, np.int32)
-    count = 0
-    for b in range(max(0, block - LEVEL_BLOCKS), min(maxima.size, block + 2)):
-        value = max(maxima[b], maxima[b - 1]) if b > 0 else maxima[b]
-        j = count
-        while j > 0 and near[j - 1] > value:
-            near[j] = near[j - 1]
-            j -= 1
-        near[j] = value
-        count += 1
-    return max(near[(count - 1) // 2], FLOOR)
+def _is_highest(at, scores, k, least):  # type: ignore[no-untyped-def]
+    """Whether no candidate within `REFRACTORY` scores more, or as much and comes first."""
+    if scores[k] < least:
+        return False
+    for side in range(2):
+        step = -1 if side == 0 else 1
+        j = k + step
+        while 0 <= j < at.size and abs(at[j] - at[k]) <= REFRACTORY:
+            if scores[j] > scores[k] or (scores[j] == scores[k] and j < k):
+                return False
+            j += step
+    return True
 
 
 @kernel
-def _decide(envelope, first, after, until, first_block, maxima, known):  # type: ignore[no-untyped-def]
-    size = envelope.size
-    stop = min(size - NEIGHBOURS, until + LOOK_AHEAD - first)
-    at = np.empty(size // NEIGHBOURS + 2, np.int64)
-    height = np.empty(at.size, np.float64)
-    level = np.empty(at.size, np.float64)
-    count = 0
-    i = 0
-    while i < stop:
-        here = envelope[i]
-        is_peak = here > 0
-        j = i + 1
-        while is_peak and j <= i + NEIGHBOURS:
-            if envelope[j] > here:
-                is_peak = False
-                i = j - 1
-            j += 1
-        if is_peak:
-            for j in range(max(0, i - NEIGHBOURS), i):
-                if envelope[j] >= here:
-                    is_peak = False
-                    break
-        if is_peak:
-            at[count] = first + i
-            height[count] = here
-            count += 1
-        i += 1
-    is_primary = np.zeros(count, np.bool_)
-    last_block = -(1 << 62)  # no block yet; a first part of one has number -1
-    last_level = 0.0
-    for k in range(count):
-        block = at[k] // BLOCK - first_block
-        if block != last_block:
-            last_block = block
-            last_level = np.float64(_level(maxima, block))
-        level[k] = last_level
-        if height[k] > PRIMARY_SHARE * last_level:
-            is_primary[k] = True
-            j = k - 1
-            while j >= 0 and at[k] - at[j] < T_WAVE:
-                if height[j] * T_WAVE_SHARE > height[k]:
-                    is_primary[k] = False
-                    break
-                j -= 1
-    # Primaries: those of earlier calls, then those at or after `after`.
-    primaries = np.empty(known.size + count, np.int64)
-    total = 0
-    for k in range(known.size):
-        if known[k] < after:
-            primaries[total] = known[k]
-            total += 1
-    for k in range(count):
-        if is_primary[k] and at[k] >= after:
-            primaries[total] = at[k]
-            total += 1
-    found = np.empty(count, np.int64)
+def _judge(  # type: ignore[no-untyped-def]
+    envelope,
+    first,
+    cleaned,
+    cleaned_first,
+    after,
+    until,
+    known_until,
+    first_block,
+    maxima,
+    before,
+    judge,
+    doubter,
+):
+    known, positions, old_logs, old_shares, old_windows, old_liked, old_primary, old_firsts, old_finals = (
+        before
+    )
+    old = positions.size
+    most = old + max(known_until - known, 0) // RADIUS + 2
+    at = np.empty(most, np.int64)
+    level = np.empty(most, np.int32)
+    at[:old] = positions
+    count = old + candidates.find(
+        envelope, first, known, known_until, first_block, maxima, at[old:], level[old:]
+    )
+    at, level = at[:count], level[:count]
+    logs, shares = np.empty(count, np.int16), np.empty(count, np.int16)
+    windows = np.empty((count, WINDOW), np.int8)
+    liked, is_primary = np.empty(count, np.bool_), np.zeros(count, np.bool_)
+    firsts, finals = np.empty(count, np.int16), np.empty(count, np.int16)
+    logs[:old], shares[:old], windows[:old] = old_logs, old_shares, old_windows
+    liked[:old], is_primary[:old] = old_liked, old_primary
+    firsts[:old], finals[:old] = old_firsts, old_finals
+    candidates.measure(envelope, first, at[old:], level[old:], logs[old:], shares[old:], liked[old:])
+    candidates.look(cleaned, cleaned_first, at[old:], windows[old:])
+    scored = count
+    while scored > old and at[scored - 1] >= known_until - AHEAD:
+        scored -= 1
+    inputs = np.empty((scored - old, INPUTS), np.float32)
+    candidates.describe(
+        envelope, first, cleaned, cleaned_first, old, scored, at, level, logs, windows, liked, inputs
+    )
+    odds = np.empty(scored - old, np.float32)
+    perceptron.answer(inputs, scored - old, judge, odds)
+    for k in range(old, scored):
+        firsts[k] = _score(odds[k - old])
+        finals[k] = firsts[k]
+    primaries = scored
+    while primaries > old and at[primaries - 1] >= known_until - AHEAD - REFRACTORY:
+        primaries -= 1
+    for k in range(old, primaries):
+        is_primary[k] = _is_highest(at[:scored], firsts[:scored], k, np.int16(0))
+    decided = primaries
+    while decided > old and at[decided - 1] >= until + REFRACTORY:
+        decided -= 1
+    doubtful = np.empty(decided - old, np.int64)
+    doubts = 0
+    for k in range(old, decided):
+        if abs(np.int32(firsts[k])) < DOUBT:
+            doubtful[doubts] = k
+            doubts += 1
+    rows = np.empty((doubts, DOUBT_INPUTS + INPUTS), np.float32)
+    for i in range(doubts):
+        k = doubtful[i]
+        candidates.compare(
+            k, at[:primaries], logs, shares, windows, firsts, is_primary, inputs[k - old], rows[i]
+        )
+    perceptron.answer(rows, doubts, doubter, odds)
+    for i in range(doubts):
+        finals[doubtful[i]] = _score(odds[i])
+    found = np.empty(decided, np.int64)
     n = 0
-    nearest = 0
-    sums = np.empty(TYPICAL_COUNT, np.int64)
-    for k in range(count):
-        c = at[k]
-        if c < after or c >= until:
-            continue
-        if is_primary[k]:
-            found[n] = c
+    for k in range(decided):
+        if after <= at[k] < until and _is_highest(at[:decided], finals[:decided], k, np.int16(THRESHOLD)):
+            found[n] = at[k]
             n += 1
-            continue
-        if height[k] <= SECONDARY_SHARE * level[k]:
-            continue
-        while nearest < total and primaries[nearest] <= c:
-            nearest += 1
-        previous = c - LOOK_BACK // 2
-        if nearest > 0:
-            previous = max(primaries[nearest - 1], c - LOOK_BACK)
-        following = c + LOOK_AHEAD
-        if nearest < total:
-            following = min(primaries[nearest], following)
-        if c - previous <= NEAR or following - c <= NEAR:
-            continue
-        m = 0
-        j = nearest - 1
-        while j > 0 and m < TYPICAL_COUNT and primaries[j - 1] >= c - TYPICAL_SPAN:
-            value = primaries[j] - primaries[j - 1]
-            slot = m
-            while slot > 0 and sums[slot - 1] > value:
-                sums[slot] = sums[slot - 1]
-                slot -= 1
-            sums[slot] = value
-            m += 1
-            j -= 1
-        if m < 3:
-            continue
-        typical = sums[m // 2]
-        if following - previous <= GAP * typical:
-            continue
-        is_best = True
-        reach = min(0.6 * typical, REACH)
-        for step in (-1, 1):
-            j = k + step
-            while 0 <= j < count and abs(at[j] - c) < reach:
-                if (
-                    not is_primary[j]
-                    and height[j] > height[k]
-                    and at[j] - previous > NEAR
-                    and following - at[j] > NEAR
-                ):
-                    is_best = False
-                j += step
-        if is_best:
-            found[n] = c
-            n += 1
-    last = total
-    while last > 0 and primaries[last - 1] >= until:
-        last -= 1
-    return found[:n].copy(), primaries[:last].copy()
+    # Whom later candidates are compared with.
+    kept = np.zeros(decided, np.bool_)
+    likes = firsts_kept = 0
+    for back in range(decided):
+        k = decided - 1 - back
+        kept[k] = at[k] >= until - AHEAD
+        if liked[k] and likes < _LIKED_MOST and at[k] >= until - BACK:
+            kept[k] = True
+            likes += 1
+        if is_primary[k] and firsts_kept < PRIMARIES and at[k] >= until - SPAN:
+            kept[k] = True
+            firsts_kept += 1
+        if at[k] < until - AHEAD:
+            shares[k] = firsts[k] = finals[k] = 0
+    rest = np.flatnonzero(kept)
+    table = (
+        at[rest],
+        logs[rest],
+        shares[rest],
+        windows[rest],
+        liked[rest],
+        is_primary[rest],
+        firsts[rest],
+        finals[rest],
+    )
+    return found[:n].copy(), table
+
+
+@kernel
+def _first_sight(envelope, cleaned, maxima, judge, is_judged):  # type: ignore[no-untyped-def]
+    end = maxima.size * BLOCK - RADIUS
+    at = np.empty(max(end, 0) // RADIUS + 2, np.int64)
+    level = np.empty(at.size, np.int32)
+    count = candidates.find(envelope, 0, 0, end, 0, maxima, at, level)
+    at, level = at[:count], level[:count]
+    logs, shares = np.empty(count, np.int16), np.empty(count, np.int16)
+    windows = np.empty((count, WINDOW), np.int8)
+    liked, is_primary = np.empty(count, np.bool_), np.zeros(count, np.bool_)
+    candidates.measure(envelope, 0, at, level, logs, shares, liked)
+    candidates.look(cleaned, 0, at, windows)
+    inputs = np.empty((count, INPUTS), np.float32)
+    candidates.describe(envelope, 0, cleaned, 0, 0, count, at, level, logs, windows, liked, inputs)
+    firsts = np.zeros(count, np.int16)
+    rows = np.zeros((count, DOUBT_INPUTS + INPUTS), np.float32)
+    if is_judged:
+        odds = np.empty(count, np.float32)
+        perceptron.answer(inputs, count, judge, odds)
+        for k in range(count):
+            firsts[k] = _score(odds[k])
+        for k in range(count):
+            is_primary[k] = _is_highest(at, firsts, k, np.int16(0))
+        for k in range(count):
+            candidates.compare(k, at, logs, shares, windows, firsts, is_primary, inputs[k], rows[k])
+    fiducials = np.empty(count, np.int64)
+    _locate(cleaned, 0, at, 0, cleaned.size, fiducials)
+    return fiducials, inputs, rows, firsts
 
 
 @kernel

@@ -18,7 +18,7 @@ from einthoven.errors import DefectError
 from einthoven.signal.kernel import kernel
 from einthoven.signal.learning import CLASSES, Ensemble, Head, exponential
 
-__all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model"]
+__all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model", "vote"]
 
 _LANES: Final = 64
 _REGISTER: Final = 16
@@ -127,17 +127,32 @@ def classify(features: NDArray[np.float32], model: ClassModel) -> tuple[NDArray[
     """Class (index into `CLASSES`) and confidence (per cent) of each beat; features of shape (n, f).
 
     Each beat is computed alone and in the same order of additions, so that its class cannot depend on
-    the beats that happen to be analysed with it. The confidence is the probability of the class given:
-    for N and S that of neither V nor F times that of the rhythm.
+    the beats that happen to be analysed with it.
     """
-    classes = np.empty(len(features), np.uint8)
-    confidences = np.empty(len(features), np.uint8)
-    _classify(features, model.shape, model.rhythm, classes, confidences)
+    classes, confidences, _ = _ballot(features, model)
     return classes, confidences
 
 
+def vote(features: NDArray[np.float32], model: ClassModel) -> NDArray[np.float32]:
+    """The probability of each class that `classify` tells by, shape (n, len(CLASSES)); rows sum to 1.
+
+    For N and S it is that of neither V nor F by shape, shared out by rhythm.
+    """
+    return _ballot(features, model)[2]
+
+
+def _ballot(
+    features: NDArray[np.float32], model: ClassModel
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+    classes = np.empty(len(features), np.uint8)
+    confidences = np.empty(len(features), np.uint8)
+    shares = np.empty((len(features), len(CLASSES)), np.float32)
+    _classify(features, model.shape, model.rhythm, classes, confidences, shares)
+    return classes, confidences, shares
+
+
 @kernel
-def _classify(features, shape, rhythm, classes, confidences):  # type: ignore[no-untyped-def]
+def _classify(features, shape, rhythm, classes, confidences, shares):  # type: ignore[no-untyped-def]
     votes = np.empty((3, _LANES), np.float32)
     early = np.empty((2, _LANES), np.float32)
     widest = max(np.max(shape.sizes), np.max(rhythm.sizes))
@@ -150,17 +165,17 @@ def _classify(features, shape, rhythm, classes, confidences):  # type: ignore[no
         _vote(features, first, n, shape, scaled, a, b, votes)
         _vote(features, first, n, rhythm, scaled, a, b, early)
         for k in range(n):
-            neither, v, f, s = votes[0, k], votes[1, k], votes[2, k], early[1, k]
-            if v > neither and v >= f:
-                kind, sure = 2, v
-            elif f > neither:
-                kind, sure = 3, f
-            elif s > np.float32(0.5):
-                kind, sure = 1, neither * s
-            else:
-                kind, sure = 0, neither * (np.float32(1) - s)
-            classes[first + k] = kind
-            confidences[first + k] = np.uint8(np.float32(100) * sure + np.float32(0.5))
+            of = shares[first + k]
+            of[0] = votes[0, k] * (np.float32(1) - early[1, k])
+            of[1] = votes[0, k] * early[1, k]
+            of[2] = votes[1, k]
+            of[3] = votes[2, k]
+            best = 0
+            for o in range(1, of.size):
+                if of[o] > of[best]:
+                    best = o
+            classes[first + k] = best
+            confidences[first + k] = np.uint8(np.float32(100) * of[best] + np.float32(0.5))
 
 
 @kernel

@@ -133,7 +133,7 @@ class PatientContext(NamedTuple):
     sums: NDArray[np.int32]
     """Sum over the current minute's calm beats, shape (105,), units."""
     counts: NDArray[np.int32]
-    """Per minute, the current one last, shape (4, 8): calm beats, intervals, and sums of their RR, of
+    """Per minute, the current one last, shape (8, 4): calm beats, intervals, and sums of their RR, of
     the calm beats' amplitude and width, and of intervals unlike the one one, two and three before."""
     intervals: NDArray[np.int32]
     """How many intervals of each length the same minutes had; shape (4, 32), lengths as `_EDGES`."""
@@ -156,7 +156,7 @@ class PatientContext(NamedTuple):
         return PatientContext(
             np.zeros((MINUTES, _SIZE), np.int16),
             np.zeros(BEFORE + AFTER + 1, np.int32),
-            np.zeros((MINUTES + 1, _COUNTS), np.int32),
+            np.zeros((_COUNTS, MINUTES + 1), np.int32),
             np.zeros((MINUTES + 1, _BINS), np.int32),
             np.zeros(_QRS.size, np.int16),
         )
@@ -209,9 +209,9 @@ def describe(
 
 def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     """End the current minute: its mean beat, and the context that the next minute begins with."""
-    calm = int(context.counts[MINUTES, _CALM])
-    rr_count = max(int(context.counts[MINUTES, _RR_COUNT]), 1)
-    rr_ms = 1000 / FS * float(context.counts[MINUTES, _RR_SUM]) / rr_count
+    calm = int(context.counts[_CALM, MINUTES])
+    rr_count = max(int(context.counts[_RR_COUNT, MINUTES]), 1)
+    rr_ms = 1000 / FS * float(context.counts[_RR_SUM, MINUTES]) / rr_count
     shape = context.sums / np.float64(max(calm, 1))
     frozen = np.empty_like(context.frozen)
     frozen[:-1] = context.frozen[1:]
@@ -221,7 +221,7 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
         PatientContext(
             frozen,
             np.zeros_like(context.sums),
-            _next_minute(context.counts),
+            _next_minute(context.counts.T).T.copy(),
             _next_minute(context.intervals),
             context.previous,
         ),
@@ -362,12 +362,12 @@ def _describe(  # type: ignore[no-untyped-def]
     whole = np.zeros(size, np.int64)
     for m in range(MINUTES + 1):
         for i in range(_COUNTS):
-            known_minutes[i] += counts[m, i]
+            known_minutes[i] += counts[i, m]
         for i in range(_BINS):
             histogram[i] += intervals[m, i]
-        if m < MINUTES and counts[m, _CALM] > 0:
+        if m < MINUTES and counts[_CALM, m] > 0:
             for i in range(size):
-                whole[i] += np.int64(counts[m, _CALM]) * frozen[m, i]
+                whole[i] += np.int64(counts[_CALM, m]) * frozen[m, i]
     window = np.zeros(WINDOW + 1, np.int32)
     in_window = 0
     begin = max(1, known)
@@ -424,14 +424,14 @@ def _describe(  # type: ignore[no-untyped-def]
             if k + 2 < beats.size and beats[k + 2] - p <= CONTEXT_LAG:
                 post2 = np.float64(max(beats[k + 2] - beats[k + 1], _SHORTEST))
         if has_pre:
-            counts[MINUTES, _RR_COUNT] += 1
-            counts[MINUTES, _RR_SUM] += rr[k]
+            counts[_RR_COUNT, MINUTES] += 1
+            counts[_RR_SUM, MINUTES] += rr[k]
             intervals[MINUTES, bins[rr[k]]] += 1
             known_minutes[_RR_COUNT] += 1
             known_minutes[_RR_SUM] += rr[k]
             histogram[bins[rr[k]]] += 1
             for lag in range(LAGS):
-                counts[MINUTES, _IRREGULAR + lag] += unlike[k, lag]
+                counts[_IRREGULAR + lag, MINUTES] += unlike[k, lag]
                 known_minutes[_IRREGULAR + lag] += unlike[k, lag]
             typical = _quantile(histogram, edges, known_minutes[_RR_COUNT])
             lower = np.float64(window[in_window // 4])
@@ -578,9 +578,9 @@ def _describe(  # type: ignore[no-untyped-def]
         # What the next beats will know of this one.
         is_whole = p - BEFORE >= first
         if is_whole and (not has_pre or 0.85 * local < pre < 1.6 * local):
-            counts[MINUTES, _CALM] += 1
-            counts[MINUTES, _AMPLITUDE] += amplitude
-            counts[MINUTES, _WIDTH] += width
+            counts[_CALM, MINUTES] += 1
+            counts[_AMPLITUDE, MINUTES] += amplitude
+            counts[_WIDTH, MINUTES] += width
             known_minutes[_CALM] += 1
             known_minutes[_AMPLITUDE] += amplitude
             known_minutes[_WIDTH] += width

@@ -25,6 +25,7 @@ __all__ = [
     "Segment",
     "missing",
     "recording_from_mv",
+    "span_mv",
 ]
 
 MIN_FS = 50.0
@@ -163,6 +164,14 @@ def recording_from_mv(
     counts[lost] = missing(np.dtype(np.int32))
     described = tuple(Lead(lead, _COUNTS_PER_MV, 0) for lead in leads)
     return Recording(RecordingInfo(name, fs, described, counts.shape[1]), counts)
+
+
+def span_mv(source: RecordingSource, lead: int, start: int, stop: int) -> NDArray[np.float32]:
+    """Samples ``start`` to ``stop`` of one lead, mV, as the device gave them; NaN where one is missing."""
+    counts = source.read(start, stop, lead)[0]
+    described = source.info.leads[lead]
+    ecg_mv = (counts - np.float64(described.baseline)) / described.gain
+    return np.where(counts == missing(counts.dtype), np.nan, ecg_mv).astype(np.float32)
 
 
 class Segment(msgspec.Struct, frozen=True, eq=False):

@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
-from einthoven.signal.recording import Counts, Lead
+from einthoven.signal.recording import Counts, Lead, missing
 
 __all__ = [
     "FS",
     "UNITS_PER_MV",
     "Ratio",
+    "fill",
     "grid_length",
+    "lost_on_grid",
     "ratio_of",
     "resample",
     "source_position",
     "source_positions",
-    "to_fine_units",
 ]
 
 FS = 125
@@ -92,14 +93,30 @@ def source_positions(k: NDArray[np.int64], ratio: Ratio) -> NDArray[np.int64]:
     return np.asarray((2 * k * ratio.down + ratio.up) // (2 * ratio.up), np.int64)
 
 
-def to_fine_units(counts: Counts, lead: Lead) -> NDArray[np.int32]:
-    """ADC counts of one lead to eighths of the analysis unit, clipped at 163 mV; shape is kept.
+def fill(
+    counts: Counts, lead: Lead, longest: int, held: int, held_for: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_], int, int]:
+    """ADC counts of one lead to eighths of the analysis unit, clipped at 163 mV, and which are missing.
 
-    Missing samples come out as any other number: mask them first.
+    A missing sample takes the last valid value for ``longest`` samples, then 0. ``held`` is the last valid
+    value before these and ``held_for`` how many samples ago it was; both come back as they are at the end.
     """
+    fine, lost = np.empty(counts.size, np.int32), np.empty(counts.size, np.bool_)
     scale = UNITS_PER_MV * _FINE / lead.gain
-    fine = np.rint((counts.astype(np.float64) - lead.baseline) * scale)
-    return np.clip(fine, -_FINE_LIMIT, _FINE_LIMIT - 1).astype(np.int32)
+    held, held_for = _fill(
+        counts, missing(counts.dtype), float(lead.baseline), scale, longest, held, held_for, fine, lost
+    )
+    return fine, lost, held, held_for
+
+
+def lost_on_grid(
+    lost: NDArray[np.bool_], first: int, start: int, stop: int, ratio: Ratio
+) -> NDArray[np.bool_]:
+    """Whether the source sample nearest to each grid sample is missing; ``lost`` from ``first`` on."""
+    out = np.zeros(max(0, stop - start), np.bool_)
+    if lost.any():
+        _lost_on_grid(lost, first, start, ratio.up, ratio.down, out)
+    return out
 
 
 def resample(fine: NDArray[np.int32], first: int, start: int, stop: int, ratio: Ratio) -> NDArray[np.int16]:
@@ -114,6 +131,29 @@ def resample(fine: NDArray[np.int32], first: int, start: int, stop: int, ratio: 
         return out
     _resample(fine, first, start, ratio.up, ratio.down, ratio.half, ratio.taps, out)
     return out
+
+
+@kernel
+def _fill(counts, absent, baseline, scale, longest, held, held_for, fine, lost):  # type: ignore[no-untyped-def]
+    least, most = np.float64(-_FINE_LIMIT), np.float64(_FINE_LIMIT - 1)
+    for i in range(counts.size):
+        is_lost = counts[i] == absent
+        lost[i] = is_lost
+        if is_lost:
+            held_for = min(held_for + 1, longest + 1)
+            fine[i] = held if held_for <= longest else 0
+        else:
+            held = np.int64(min(max(np.rint((counts[i] - baseline) * scale), least), most))
+            held_for = 0
+            fine[i] = held
+    return held, held_for
+
+
+@kernel
+def _lost_on_grid(lost, first, start, up, down, out):  # type: ignore[no-untyped-def]
+    for k in range(out.size):
+        at = (2 * (start + k) * down + up) // (2 * up) - first
+        out[k] = lost[min(max(at, 0), lost.size - 1)]
 
 
 @kernel

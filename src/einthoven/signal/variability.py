@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.signal.findings import HeartRate, Variability
+from einthoven.signal.kernel import kernel
 from einthoven.signal.quality import CELL, GRADE
 from einthoven.signal.resampling import FS
 
@@ -20,6 +21,7 @@ LEAST_SHARE: Final = 0.8
 _LONGEST_S: Final = 3.0
 _UNKNOWN: Final = 4
 _FIVE_MINUTES_S: Final = 300.0
+_RATE_INTERVALS: Final = 8
 
 
 class Intervals(NamedTuple):
@@ -40,51 +42,128 @@ def rr_intervals(
     if grid.size < 2:
         nothing = np.empty(0, np.float64)
         return Intervals(nothing, nothing, np.empty(0, np.bool_), np.empty(0, np.bool_))
-    rr_s = np.diff(grid) / FS
-    bad = np.concatenate(([0], np.cumsum((cells & GRADE) == GRADE)))
-    a = np.clip(grid[:-1] // CELL - first_cell, 0, cells.size)
-    b = np.clip(grid[1:] // CELL - first_cell + 1, 0, cells.size)
-    known = classes != _UNKNOWN
-    sound = (bad[b] == bad[a]) & known[1:] & known[:-1] & (rr_s < _LONGEST_S)
-    normal = classes == 0
-    both = normal[1:] & normal[:-1]
-    calm = both.copy()
-    calm[1:] &= both[:-1]
-    calm[:-1] &= both[1:]
-    nn = sound & calm & (rr_s >= 0.3) & (rr_s <= 2.0)
-    return Intervals(grid[1:] / FS, rr_s, sound, nn)
+    count = grid.size - 1
+    rr_s, end_s = np.empty(count), np.empty(count)
+    sound, nn = np.empty(count, np.bool_), np.empty(count, np.bool_)
+    _intervals(grid, classes, first_cell, cells, end_s, rr_s, sound, nn)
+    return Intervals(end_s, rr_s, sound, nn)
 
 
 def heart_rate(intervals: Intervals) -> HeartRate:
     """Mean rate over the sound intervals; least and greatest mean of eight successive sound ones."""
-    sound = intervals.rr_s[intervals.sound]
-    if sound.size == 0:
+    count, mean_s, longest_s, shortest_s = _rates(intervals.rr_s, intervals.sound)
+    if count == 0:
         return HeartRate(None, None, None)
-    mean = 60.0 / float(sound.mean())
-    span = min(8, sound.size)
-    sums = np.cumsum(np.concatenate(([0.0], intervals.rr_s * intervals.sound)))
-    counts = np.cumsum(np.concatenate(([0], intervals.sound)))
-    whole = counts[span:] - counts[:-span] == span
-    if not whole.any():
-        return HeartRate(mean, None, None)
-    means = (sums[span:] - sums[:-span])[whole] / span
-    return HeartRate(mean, 60.0 / float(means.max()), 60.0 / float(means.min()))
+    if longest_s == 0:
+        return HeartRate(60.0 / mean_s, None, None)
+    return HeartRate(60.0 / mean_s, 60.0 / longest_s, 60.0 / shortest_s)
 
 
 def variability(intervals: Intervals) -> Variability:
     """Measures over NN intervals; only the share when it is under 80 %."""
     total = intervals.rr_s.size
-    nn = intervals.nn
-    share = float(nn.mean()) if total else 0.0
-    if share < LEAST_SHARE or np.count_nonzero(nn) < 2:
+    count, mean_ms, sdnn_ms, steps, rmssd_ms, pnn50, pieces, sdann_ms = _spread(
+        intervals.end_s, intervals.rr_s, intervals.nn
+    )
+    share = count / total if total else 0.0
+    if share < LEAST_SHARE or count < 2:
         return Variability(share, None, None, None, None, None)
-    nn_ms = 1000 * intervals.rr_s[nn]
-    pairs = nn[1:] & nn[:-1]
-    steps = 1000 * np.diff(intervals.rr_s)[pairs]
-    rmssd = float(np.sqrt(np.mean(steps**2))) if steps.size else None
-    pnn50 = float(100 * np.mean(np.abs(steps) > 50)) if steps.size else None
-    pieces = (intervals.end_s[nn] // _FIVE_MINUTES_S).astype(np.int64)
-    counts = np.bincount(pieces)
-    means = np.bincount(pieces, nn_ms)[counts > 0] / counts[counts > 0]
-    sdann = float(means.std(ddof=1)) if means.size > 1 else None
-    return Variability(share, float(nn_ms.mean()), float(nn_ms.std(ddof=1)), rmssd, pnn50, sdann)
+    return Variability(
+        nn_share=share,
+        mean_nn_ms=mean_ms,
+        sdnn_ms=sdnn_ms,
+        rmssd_ms=rmssd_ms if steps else None,
+        pnn50_percent=pnn50 if steps else None,
+        sdann_ms=sdann_ms if pieces > 1 else None,
+    )
+
+
+@kernel
+def _intervals(grid, classes, first_cell, cells, end_s, rr_s, sound, nn):  # type: ignore[no-untyped-def]
+    last = grid.size - 1
+    for k in range(last):
+        rr_s[k] = (grid[k + 1] - grid[k]) / FS
+        end_s[k] = grid[k + 1] / FS
+        is_sound = classes[k] != _UNKNOWN and classes[k + 1] != _UNKNOWN and rr_s[k] < _LONGEST_S
+        if is_sound:
+            begin = min(max(grid[k] // CELL - first_cell, 0), cells.size)
+            end = min(max(grid[k + 1] // CELL - first_cell + 1, 0), cells.size)
+            for cell in range(begin, end):
+                if (cells[cell] & GRADE) == GRADE:
+                    is_sound = False
+        sound[k] = is_sound
+        calm = classes[k] == 0 and classes[k + 1] == 0
+        calm = calm and (k == 0 or classes[k - 1] == 0) and (k + 2 > last or classes[k + 2] == 0)
+        nn[k] = is_sound and calm and 0.3 <= rr_s[k] <= 2.0
+
+
+@kernel
+def _rates(rr_s, sound):  # type: ignore[no-untyped-def]
+    """How many are sound, their mean, and the greatest and least mean of a span of sound ones, s."""
+    count = 0
+    total = 0.0
+    for k in range(rr_s.size):
+        if sound[k]:
+            count += 1
+            total += rr_s[k]
+    span = min(_RATE_INTERVALS, count)
+    longest = shortest = 0.0
+    row = 0
+    for k in range(rr_s.size):
+        row = row + 1 if sound[k] else 0
+        if span > 0 and row >= span:
+            part = 0.0
+            for j in range(k + 1 - span, k + 1):
+                part += rr_s[j]
+            part /= span
+            longest = max(longest, part)
+            shortest = part if shortest == 0.0 else min(shortest, part)
+    return count, total / max(count, 1), longest, shortest
+
+
+@kernel
+def _spread(end_s, rr_s, nn):  # type: ignore[no-untyped-def]
+    """Count, mean and SD of NN; steps, RMSSD and pNN50; five-minute pieces and the SD of their means."""
+    count = 0
+    total = 0.0
+    for k in range(rr_s.size):
+        if nn[k]:
+            count += 1
+            total += 1000 * rr_s[k]
+    mean = total / max(count, 1)
+    squares = 0.0
+    steps = large = 0
+    step_squares = 0.0
+    pieces = 0
+    piece = piece_count = 0
+    piece_total = sum_of_means = squares_of_means = 0.0
+    for k in range(rr_s.size):
+        if not nn[k]:
+            continue
+        squares += (1000 * rr_s[k] - mean) ** 2
+        if k > 0 and nn[k - 1]:
+            step = 1000 * (rr_s[k] - rr_s[k - 1])
+            steps += 1
+            step_squares += step * step
+            large += abs(step) > 50
+        number = int(end_s[k] // _FIVE_MINUTES_S)
+        if piece_count and number != piece:
+            away = piece_total / piece_count - mean
+            pieces += 1
+            sum_of_means += away
+            squares_of_means += away * away
+            piece_count = 0
+            piece_total = 0.0
+        piece = number
+        piece_count += 1
+        piece_total += 1000 * rr_s[k]
+    if piece_count:
+        away = piece_total / piece_count - mean
+        pieces += 1
+        sum_of_means += away
+        squares_of_means += away * away
+    sdnn = np.sqrt(squares / (count - 1)) if count > 1 else 0.0
+    rmssd = np.sqrt(step_squares / steps) if steps else 0.0
+    between = squares_of_means - sum_of_means * sum_of_means / max(pieces, 1)
+    sdann = np.sqrt(max(between, 0.0) / (pieces - 1)) if pieces > 1 else 0.0
+    return count, mean, sdnn, steps, rmssd, 100 * large / max(steps, 1), pieces, sdann

@@ -1,0 +1,323 @@
+"""A perceptron with one output, a logarithm of odds: how it answers, and how it is trained.
+
+Both are compiled without reordered or fused operations and draw their own random numbers and
+exponentials, so that training gives the same weights, and a row the same answer, on every machine and
+in whatever company.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from einthoven.signal.kernel import kernel
+
+__all__ = ["Perceptron", "Recipe", "answer", "fit", "pack", "unpack"]
+
+LANES = 64
+"""Rows that are answered side by side."""
+_CLIP = np.float32(5)
+"""Standard deviations beyond which an input says no more."""
+
+
+class Perceptron(NamedTuple):
+    """Weights as flat arrays for the kernel."""
+
+    mean: NDArray[np.float32]
+    inverse_spread: NDArray[np.float32]
+    """Of each input, over the training rows."""
+    sizes: NDArray[np.int64]
+    """Width of each layer, input first; the last is 1."""
+    weights: NDArray[np.float32]
+    """Per layer: the matrix (in, out) row by row, then the bias."""
+
+
+class Recipe(NamedTuple):
+    """How a perceptron is trained."""
+
+    hidden: tuple[int, int]
+    epochs: int
+    batch: int
+    keep: float
+    """Share of the inputs that dropout leaves."""
+    peak_rate: float = 5e-3
+    decay: float = 1e-2
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """A perceptron in a file: float32 arrays as little-endian bytes."""
+
+    sizes: tuple[int, ...]
+    mean: bytes
+    inverse_spread: bytes
+    weights: bytes
+
+
+def pack(perceptron: Perceptron) -> Packed:
+    """As it is written."""
+    mean, inverse_spread, sizes, weights = perceptron
+    floats = [part.astype("<f4").tobytes() for part in (mean, inverse_spread, weights)]
+    return Packed(tuple(sizes.tolist()), *floats)
+
+
+def unpack(packed: Packed) -> Perceptron:
+    """As it is used."""
+    mean, inverse_spread, weights = (
+        np.frombuffer(part, "<f4").astype(np.float32)
+        for part in (packed.mean, packed.inverse_spread, packed.weights)
+    )
+    return Perceptron(mean, inverse_spread, np.array(packed.sizes, np.int64), weights)
+
+
+def fit(
+    rows: NDArray[np.float32],
+    labels: NDArray[np.bool_],
+    importance: NDArray[np.float32],
+    recipe: Recipe,
+    seed: int,
+) -> Perceptron:
+    """Train on ``rows`` (n, inputs) with one label and one weight each.
+
+    AdamW (Loshchilov and Hutter, arXiv 1711.05101) on weighted cross-entropy with input dropout and one
+    cycle of the learning rate.
+    """
+    mean, spread = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    _moments(rows, mean, spread)
+    sizes = np.array([rows.shape[1], *recipe.hidden, 1], np.int64)
+    centre = mean.astype(np.float32)
+    inverse = (1 / (spread + 1e-6)).astype(np.float32)
+    weights = _train(
+        rows,
+        labels,
+        importance,
+        centre,
+        inverse,
+        sizes,
+        recipe.epochs,
+        recipe.batch,
+        np.float32(recipe.keep),
+        recipe.peak_rate,
+        np.float32(recipe.decay),
+        np.uint64(seed),
+    )
+    return Perceptron(centre, inverse, sizes, weights)
+
+
+@kernel
+def answer(rows, count, perceptron, out):  # type: ignore[no-untyped-def]
+    """Log odds of the first ``count`` rows, side by side so that the inner loop is SIMD.
+
+    Each lane adds in the same order, whatever stands in the others. Eight inputs are added in one pass, so
+    that the sum is read and written once for them.
+    """
+    mean, inverse, sizes, weights = perceptron
+    layers = sizes.size - 1
+    widest = np.int64(0)
+    for size in sizes:
+        widest = max(widest, size)
+    a = np.zeros((widest, LANES), np.float32)
+    b = np.zeros((widest, LANES), np.float32)
+    zero = np.float32(0)
+    for first in range(0, count, LANES):
+        used = min(LANES, count - first)
+        n = 16 * ((used + 15) // 16)  # whole vectors; what is beyond is thrown away
+        for i in range(sizes[0]):
+            for k in range(used):
+                v = (rows[first + k, i] - mean[i]) * inverse[i]
+                a[i, k] = min(max(v, -_CLIP), _CLIP)
+        at = 0
+        for layer in range(layers):
+            inputs, width = sizes[layer], sizes[layer + 1]
+            bias = at + inputs * width
+            eights = inputs - inputs % 8
+            for o in range(width):
+                total = b[o, :n]
+                total[:] = weights[bias + o]
+                for i in range(0, eights, 8):
+                    w = weights[at + i * width + o : at + (i + 7) * width + o + 1]
+                    w0, w1, w2, w3 = w[0], w[width], w[2 * width], w[3 * width]
+                    w4, w5, w6, w7 = w[4 * width], w[5 * width], w[6 * width], w[7 * width]
+                    x = a[i : i + 8]
+                    for k in range(n):
+                        total[k] = (
+                            total[k]
+                            + w0 * x[0, k]
+                            + w1 * x[1, k]
+                            + w2 * x[2, k]
+                            + w3 * x[3, k]
+                            + w4 * x[4, k]
+                            + w5 * x[5, k]
+                            + w6 * x[6, k]
+                            + w7 * x[7, k]
+                        )
+                for i in range(eights, inputs):
+                    last = weights[at + i * width + o]
+                    for k in range(n):
+                        total[k] += last * a[i, k]
+                if layer + 1 < layers:
+                    for k in range(n):
+                        total[k] = max(total[k], zero)
+            at = bias + width
+            a, b = b, a
+        for k in range(used):
+            out[first + k] = a[0, k]
+
+
+@kernel
+def _moments(rows, mean, spread):  # type: ignore[no-untyped-def]
+    """Mean and standard deviation of each column, row after row: one order of additions."""
+    for k in range(rows.shape[0]):
+        for i in range(rows.shape[1]):
+            mean[i] += rows[k, i]
+    for i in range(rows.shape[1]):
+        mean[i] /= max(rows.shape[0], 1)
+    for k in range(rows.shape[0]):
+        for i in range(rows.shape[1]):
+            away = rows[k, i] - mean[i]
+            spread[i] += away * away
+    for i in range(rows.shape[1]):
+        spread[i] = np.sqrt(spread[i] / max(rows.shape[0], 1))
+
+
+_HALVES = np.array([2.0**-k for k in range(127)], np.float32)
+
+
+@kernel
+def _exponential(x):  # type: ignore[no-untyped-def]
+    """The exponential of a 32-bit ``x`` of at most 0, within 2 units in the last place; 0 below -80.
+
+    A polynomial of degree 6 after Cody and Waite's reduction, coefficients of Cephes ``expf`` (Moshier).
+    """
+    if x < np.float32(-80):
+        return np.float32(0)
+    k = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    r = x - k * np.float32(0.693359375) + k * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    return (p * r * r + r + np.float32(1)) * _HALVES[-np.int64(k)]
+
+
+@kernel
+def _draw(state):  # type: ignore[no-untyped-def]
+    """The next state of Marsaglia's xorshift (J. Stat. Software 8(14), 2003), 64 bits: 13, 7, 17."""
+    state ^= state << np.uint64(13)
+    state ^= state >> np.uint64(7)
+    state ^= state << np.uint64(17)
+    return state
+
+
+@kernel
+def _train(  # type: ignore[no-untyped-def]
+    rows, labels, importance, mean, inverse, sizes, epochs, batch, keep, peak_rate, decay, seed
+):
+    state = np.uint64(88172645463325252) + seed * np.uint64(2654435761)
+    layers = sizes.size - 1
+    total = 0
+    starts = np.empty(layers + 1, np.int64)
+    for layer in range(layers):
+        starts[layer] = total
+        total += sizes[layer] * sizes[layer + 1] + sizes[layer + 1]
+    starts[layers] = total
+    weights = np.zeros(total, np.float32)
+    for layer in range(layers):
+        # He's variance of 2 / inputs, from a flat distribution.
+        reach = np.float32(np.sqrt(6.0 / sizes[layer]))
+        for i in range(sizes[layer] * sizes[layer + 1]):
+            state = _draw(state)
+            flat = np.float32(state >> np.uint64(40)) * np.float32(2.0**-23) - np.float32(1)
+            weights[starts[layer] + i] = flat * reach
+    gradients = np.zeros(total, np.float32)
+    first = np.zeros(total, np.float32)
+    second = np.zeros(total, np.float32)
+    widest = np.max(sizes)
+    values = np.zeros((layers + 1, widest), np.float32)
+    slopes = np.zeros((layers + 1, widest), np.float32)
+    order = np.arange(rows.shape[0])
+    kept = np.uint64(keep * 16777216)
+    per_epoch = rows.shape[0] // batch
+    steps = per_epoch * epochs
+    peak = int(0.3 * steps)
+    step = 0
+    power1 = power2 = 1.0
+    zero = np.float32(0)
+    for _ in range(epochs):
+        for i in range(order.size - 1, 0, -1):
+            state = _draw(state)
+            j = np.int64((state >> np.uint64(20)) % np.uint64(i + 1))
+            order[i], order[j] = order[j], order[i]
+        for number in range(per_epoch):
+            gradients[:] = 0
+            for row in order[number * batch : (number + 1) * batch]:
+                for i in range(sizes[0]):
+                    state = _draw(state)
+                    v = zero
+                    if (state >> np.uint64(40)) < kept:
+                        v = (rows[row, i] - mean[i]) * inverse[i]
+                        v = min(max(v, -_CLIP), _CLIP) / keep
+                    values[0, i] = v
+                for layer in range(layers):
+                    inputs, width = sizes[layer], sizes[layer + 1]
+                    out = values[layer + 1, :width]
+                    bias = starts[layer] + inputs * width
+                    out[:] = weights[bias : bias + width]
+                    for i in range(inputs):
+                        v = values[layer, i]
+                        if v != zero:
+                            w = weights[starts[layer] + i * width : starts[layer] + (i + 1) * width]
+                            for o in range(width):
+                                out[o] += v * w[o]
+                    if layer + 1 < layers:
+                        for o in range(width):
+                            out[o] = max(out[o], zero)
+                odds = values[layers, 0]
+                small = _exponential(-abs(odds))
+                share = np.float32(1) / (np.float32(1) + small)
+                if odds < 0:
+                    share = np.float32(1) - share
+                target = np.float32(1) if labels[row] else zero
+                slopes[layers, 0] = (share - target) * importance[row] / np.float32(batch)
+                for back in range(layers):
+                    layer = layers - 1 - back
+                    inputs, width = sizes[layer], sizes[layer + 1]
+                    slope = slopes[layer + 1, :width]
+                    bias = starts[layer] + inputs * width
+                    for o in range(width):
+                        gradients[bias + o] += slope[o]
+                    for i in range(inputs):
+                        v = values[layer, i]
+                        if v == zero:
+                            slopes[layer, i] = zero
+                            continue
+                        at = starts[layer] + i * width
+                        g = gradients[at : at + width]
+                        for o in range(width):
+                            g[o] += v * slope[o]
+                        if layer > 0:
+                            w = weights[at : at + width]
+                            passed = zero
+                            for o in range(width):
+                                passed += slope[o] * w[o]
+                            slopes[layer, i] = passed
+            # Up over the first 30 per cent and down to nothing, smoothly.
+            if step < peak:
+                where = step / peak
+                rate = np.float32(peak_rate * (0.04 + 0.96 * where * where * (3 - 2 * where)))
+            else:
+                where = (step - peak) / (steps - peak)
+                rate = np.float32(peak_rate * (1 - where * where * (3 - 2 * where)))
+            step += 1
+            power1 *= 0.9
+            power2 *= 0.999
+            scale1, scale2 = np.float32(1 / (1 - power1)), np.float32(1 / (1 - power2))
+            for i in range(total):
+                g = gradients[i]
+                first[i] += np.float32(0.1) * (g - first[i])
+                second[i] += np.float32(0.001) * (g * g - second[i])
+                change = first[i] * scale1 / (np.sqrt(second[i] * scale2) + np.float32(1e-8))
+                weights[i] -= rate * (change + decay * weights[i])
+    return weights

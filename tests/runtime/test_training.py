@@ -6,6 +6,7 @@ import pytest
 from einthoven.errors import RecordingNotFound
 from einthoven.runtime.training import DS1, VARIANTS, Variant, class_of, training_rows
 from einthoven.signal.learning import CLASSES
+from einthoven.signal.morphology import FEATURES
 
 DS2 = [
     "100",
@@ -58,6 +59,18 @@ def test_escape_beats_are_normal_and_marks_are_no_beats() -> None:
 def test_displaced_beats_are_the_same_every_time(data) -> None:
     one, two = (training_rows(data / "mitdb", "208", VARIANTS[2]) for _ in range(2))
     np.testing.assert_array_equal(one.features, two.features)
+
+
+def test_a_slower_reading_has_the_same_beats_and_ratios(data) -> None:
+    """Stretched to 110 %, intervals grow alike, so that a ratio of two stays."""
+    plain = training_rows(data / "mitdb", "208", Variant(0))
+    slow = training_rows(data / "mitdb", "208", Variant(0, 0, 110))
+    np.testing.assert_array_equal(plain.labels, slow.labels)
+    ratio = FEATURES.index("pre/local")
+    assert np.median(np.abs(plain.features[:, ratio] - slow.features[:, ratio])) < 0.01
+    assert np.median(slow.features[:, FEATURES.index("width")]) >= np.median(
+        plain.features[:, FEATURES.index("width")]
+    )
 
 
 def test_a_lead_that_is_not_there_is_said_to_be(data) -> None:

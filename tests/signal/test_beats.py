@@ -6,15 +6,15 @@ import pytest
 from einthoven.evaluation import CLASS_MAPS, beat_table, labels_of, pair_beats
 from einthoven.records import annotations_of, open_recording, read_annotations
 from einthoven.runtime.batch import analyse_source
-from einthoven.runtime.training import class_of
+from einthoven.runtime.training import DS1, class_of
 
 WRONG = 104
 """QRS missed or invented on the 48 records, first lead, after 5:00, VF left out. Lower it; never raise it."""
 WRONG_SECOND = 1651
 """The same on the second lead."""
 REFERENCE_BEATS = 91_285
-V_FOUND, V_WRONG = 6739, 755
-"""V called V, and N, S or nothing called V, whole records, paced ones too (their Q beats count as wrong)."""
+V_FOUND, V_WRONG = 3480, 222
+"""V called V, and N, S or nothing called V, in the records of DS1, end to end."""
 V_NOISE = 5
 """Beats by which a change elsewhere may move these two without being called a loss."""
 
@@ -64,9 +64,14 @@ def test_the_second_lead_is_read_as_well_as_it_was(data) -> None:
 
 
 def test_ventricular_beats_are_told_as_well_as_they_were(data, analysed) -> None:
-    """Half of these records trained the model, so this guards against regressions and proves no accuracy."""
+    """These records trained the model, so this guards the chain before it and proves no accuracy.
+
+    What the classifier knows of patients it never saw is kept by the ratchet of the model card. DS2 is not
+    scored here, because its figures may be looked at once for each release.
+    """
     found = wrong = 0
-    for name, findings in analysed.items():
+    for name in DS1:
+        findings = analysed[name]
         beats, kinds = annotated(data, name)
         called_v = findings.beats.classes == 2
         pairs = pair_beats(beats, findings.beats.positions, 54)

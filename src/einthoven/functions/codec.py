@@ -13,6 +13,7 @@ import numpy as np
 
 from einthoven.errors import EinthovenError, InputInvalid, StateUnreadable
 from einthoven.functions.ecg import STATE_VERSION, Ecg, PatientState
+from einthoven.signal.kernel import kernel
 
 __all__ = ["MAX_BYTES", "Encoding", "decode", "decode_state", "encode", "encode_state"]
 
@@ -44,8 +45,12 @@ def decode(content: bytes, encoding: Encoding) -> Ecg:
 
 
 def encode_state(state: PatientState) -> bytes:
-    """The state as deflated MessagePack with its integers as deltas: about 2 kB."""
-    return zlib.compress(msgspec.msgpack.encode(state, enc_hook=_as_deltas), 6)
+    """The state as deflated MessagePack with its integers as deltas: about 2 kB.
+
+    An array goes as its values, as their steps, or as what is left of each step when half of the one before
+    is expected: whichever needs the fewest bits.
+    """
+    return zlib.compress(msgspec.msgpack.encode(state, enc_hook=_as_deltas), 9)
 
 
 def decode_state(content: bytes) -> PatientState:
@@ -124,20 +129,35 @@ def _as_deltas(value: Any) -> Any:
     flat = value.ravel()
     if value.dtype.kind == "b":
         changes = np.flatnonzero(np.diff(flat)) + 1
-        return [
-            [value.size, bool(flat[0]) if flat.size else False],
-            _varints(np.diff(changes, prepend=np.int64(0))),
-            "b",
-        ]
-    steps = np.diff(flat.astype(np.int64), prepend=np.int64(0))
-    bends = np.diff(steps, prepend=np.int64(0))
-    if np.abs(bends.astype(np.float64)).sum() < np.abs(steps.astype(np.float64)).sum():
-        return [value.shape, _varints(bends), "s"]  # a signal goes on as it went
-    return [value.shape, _varints(steps), "i"]
+        return [[value.size, bool(flat[0]) if flat.size else False], _varints(changes), "b"]
+    whole = flat.astype(np.int64)
+    steps = np.diff(whole, prepend=np.int64(0))
+    turns = steps.copy()
+    turns[1:] -= steps[:-1] >> 1
+    content, kind = min(((steps, "i"), (turns, "j"), (whole, "p")), key=lambda one: _bits(one[0]))
+    return [value.shape, _varints(np.cumsum(content)), kind]
 
 
-def _varints(steps: Any) -> bytes:
-    """Zigzag, LEB128."""
+def _bits(values: Any) -> float:
+    """About how many bits these numbers need."""
+    return float(np.log2(1 + 2 * np.abs(values.astype(np.float64))).sum())
+
+
+@kernel
+def _straightened(turns):  # type: ignore[no-untyped-def]
+    """Values from their steps' turns: each step goes on half as far as the one before."""
+    values = np.empty_like(turns)
+    step = total = np.int64(0)
+    for i in range(turns.size):
+        step = turns[i] + (step >> np.int64(1))
+        total += step
+        values[i] = total
+    return values
+
+
+def _varints(values: Any) -> bytes:
+    """Differences, zigzag, LEB128."""
+    steps = np.diff(values.astype(np.int64), prepend=np.int64(0))
     folded = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
     if folded.size == 0:
         return b""
@@ -162,17 +182,15 @@ def _from_varints(content: bytes) -> Any:
     parts = (octets & 127).astype(np.uint64) << (7 * place).astype(np.uint64)
     folded = np.bitwise_or.reduceat(parts, starts)
     steps = (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
-    return np.asarray(steps)
+    return np.cumsum(steps)
 
 
 def _unpack(value: list[Any], dtype: np.dtype[Any]) -> Any:
     """What `_as_deltas` packed."""
-    shape, content, kind = value
-    if not isinstance(content, bytes) or not isinstance(shape, list) or (kind == "b") != (dtype.kind == "b"):
+    shape, packed, kind = value
+    if not isinstance(packed, bytes) or not isinstance(shape, list) or (kind == "b") != (dtype.kind == "b"):
         raise ValueError("Expected a packed array")
-    found = np.cumsum(_from_varints(content))
-    if kind == "s":
-        found = np.cumsum(found)
+    found = _from_varints(packed)
     if kind == "b":
         size, flag = shape
         if type(size) is not int or not 0 <= size <= MAX_STATE_BYTES:
@@ -186,6 +204,9 @@ def _unpack(value: list[Any], dtype: np.dtype[Any]) -> Any:
         raise ValueError("Expected a packed array's shape")
     if int(np.prod(shape, dtype=np.float64)) != found.size:
         raise ValueError("Expected as many items as the array's shape says")
+    if kind in ("j", "p"):
+        content = np.diff(found, prepend=np.int64(0))
+        found = _straightened(content) if kind == "j" else content
     return _fitting(found, dtype).reshape(shape) if found.size else np.empty(shape, dtype)
 
 

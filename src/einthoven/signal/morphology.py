@@ -1,13 +1,16 @@
 """What each beat looks like beside its patient's own: the features that its class is told from.
 
-A beat is compared with the *patient context*: the mean calm beat, RR interval, amplitude and width of
+A beat is compared with the *patient context*: the mean calm beat, RR intervals, amplitude and width of
 the last three to four minutes, kept per minute of the recording and built causally, beat by beat, in
 integers. So a feature depends on at most `CONTEXT_MEMORY` samples before the beat and
 `CONTEXT_LAG` after it, and on nothing else.
 
 The features follow the ratios of de Chazal, O'Dwyer and Reilly (IEEE Trans. Biomed. Eng. 51(7), 2004,
-doi:10.1109/TBME.2004.827359) and the patient template used by many since; deviations: one lead; the
-patient's mean RR and template are causal; every ratio is bounded.
+doi:10.1109/TBME.2004.827359) and the patient template used by many since. Deviations: one lead; the
+patient's RR and template are causal; deflections count in the direction of the patient's own R wave, so
+that the lead's polarity does not matter; a beat's prematurity is told against the upper half of four
+minutes' intervals, which a run of premature beats does not shift; irregularity is the smallest over
+neighbours one, two and three beats apart, so that bigeminy and trigeminy are not taken for fibrillation.
 """
 
 from typing import NamedTuple
@@ -39,7 +42,11 @@ MINUTES = 3
 """Whole minutes kept before the current one."""
 CONTEXT_LAG = 188
 """Samples (1.5 s) after a beat in which the next beats are looked for."""
-HISTORY = 18
+WINDOW = 24
+"""Intervals up to a beat's own that make its recent rhythm, as far as they lie within `RECENT`."""
+LAGS = 3
+"""An interval is compared with those one, two and three before it."""
+HISTORY = WINDOW + LAGS + 2
 """Beats kept from earlier calls."""
 RECENT = 3750
 """Samples (30 s) before a beat whose intervals make its local rhythm."""
@@ -53,7 +60,15 @@ _POINTS = np.concatenate([_P, _QRS, _T]).astype(np.int64)
 _P_END = _P.size
 _QRS_END = _P.size + _QRS.size
 _SIZE = _POINTS.size
-_CALM, _RR_COUNT, _RR_SUM, _AMPLITUDE, _WIDTH = range(5)
+_CALM, _RR_COUNT, _RR_SUM, _AMPLITUDE, _WIDTH, _IRREGULAR = range(6)
+_COUNTS = _IRREGULAR + LAGS
+_SHORTEST, _LONGEST = 25, 375
+"""An interval counts as 0.2 to 3 s."""
+_BINS = 32
+_EDGES = np.rint(_SHORTEST * (_LONGEST / _SHORTEST) ** (np.arange(_BINS + 1) / _BINS)).astype(np.int64)
+_BIN = np.clip(np.searchsorted(_EDGES, np.arange(_LONGEST + 1), "right") - 1, 0, _BINS - 1).astype(np.int64)
+_SHARPNESS = 4
+"""The template is held in quarters of a unit."""
 
 FEATURES = (
     "pre/local",
@@ -63,12 +78,26 @@ FEATURES = (
     "pre/post",
     "pre2/local",
     "post2/local",
-    "pre/median7",
     "local/patient",
     "irregularity",
+    "pre/typical",
+    "post/typical",
+    "pre2/typical",
+    "mean3/typical",
+    "local/typical",
+    "pre/median",
+    "pre/lower",
+    "pre/upper",
+    "pre+post/median",
+    "run",
+    "run/upper",
+    "irregular share",
+    "irregular minutes",
     "amplitude/patient",
     "width",
     "width/patient",
+    "patient width",
+    "spread",
     "corr QRS",
     "corr P",
     "corr T",
@@ -76,14 +105,20 @@ FEATURES = (
     "dist QRS",
     "dist P",
     "dist T",
+    "dist all, own scale",
     "QRS max",
     "QRS min",
     "QRS sum",
     "T sum",
-    "P range",
     "P sum",
+    "P range",
+    "P gain",
+    "T gain",
+    "T against QRS",
     "slope, patient scale",
     "slope, own scale",
+    "path",
+    "noise",
     "corr with previous",
     "context",
 )
@@ -98,13 +133,22 @@ class PatientContext(NamedTuple):
     sums: NDArray[np.int32]
     """Sum over the current minute's calm beats, shape (105,), units."""
     counts: NDArray[np.int32]
-    """Calm beats, RR count, RR sum, amplitude sum, width sum; shape (4, 5), the current minute last."""
+    """Per minute, the current one last, shape (8, 4): calm beats, intervals, and sums of their RR, of
+    the calm beats' amplitude and width, and of intervals unlike the one one, two and three before."""
+    intervals: NDArray[np.int32]
+    """How many intervals of each length the same minutes had; shape (4, 32), lengths as `_EDGES`."""
     previous: NDArray[np.int16]
-    """The last described beat, shape (51,), units."""
+    """The QRS of the last described beat, shape (23,), units."""
 
     def copy(self) -> "PatientContext":
         """A context that may be added to without changing this one."""
-        return PatientContext(self.frozen.copy(), self.sums.copy(), self.counts.copy(), self.previous.copy())
+        return PatientContext(
+            self.frozen.copy(),
+            self.sums.copy(),
+            self.counts.copy(),
+            self.intervals.copy(),
+            self.previous.copy(),
+        )
 
     @staticmethod
     def empty() -> "PatientContext":
@@ -112,8 +156,9 @@ class PatientContext(NamedTuple):
         return PatientContext(
             np.zeros((MINUTES, _SIZE), np.int16),
             np.zeros(BEFORE + AFTER + 1, np.int32),
-            np.zeros((MINUTES + 1, 5), np.int32),
-            np.zeros(_SIZE, np.int16),
+            np.zeros((_COUNTS, MINUTES + 1), np.int32),
+            np.zeros((MINUTES + 1, _BINS), np.int32),
+            np.zeros(_QRS.size, np.int16),
         )
 
 
@@ -158,72 +203,184 @@ def describe(
     if count == 0:
         return features, sizes, context
     after = context.copy()
-    _describe(cleaned, first, beats, known, _POINTS, *after, features, sizes)
+    _describe(cleaned, first, beats, known, _POINTS, _EDGES, _BIN, *after, features, sizes)
     return features, sizes, after
 
 
 def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     """End the current minute: its mean beat, and the context that the next minute begins with."""
-    calm = int(context.counts[MINUTES, _CALM])
-    rr_count = max(int(context.counts[MINUTES, _RR_COUNT]), 1)
-    rr_ms = 1000 / FS * float(context.counts[MINUTES, _RR_SUM]) / rr_count
+    calm = int(context.counts[_CALM, MINUTES])
+    rr_count = max(int(context.counts[_RR_COUNT, MINUTES]), 1)
+    rr_ms = 1000 / FS * float(context.counts[_RR_SUM, MINUTES]) / rr_count
     shape = context.sums / np.float64(max(calm, 1))
     frozen = np.empty_like(context.frozen)
     frozen[:-1] = context.frozen[1:]
     frozen[-1] = np.rint(shape[_POINTS + BEFORE]).astype(np.int16)
-    counts = np.zeros_like(context.counts)
-    counts[:-1] = context.counts[1:]
     return (
         MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape.astype(np.float32)),
-        PatientContext(frozen, np.zeros_like(context.sums), counts, context.previous),
+        PatientContext(
+            frozen,
+            np.zeros_like(context.sums),
+            _next_minute(context.counts.T).T.copy(),
+            _next_minute(context.intervals),
+            context.previous,
+        ),
     )
 
 
-@kernel
-def _correlation(a, b, start, stop):  # type: ignore[no-untyped-def]
-    n = stop - start
-    mean_a = mean_b = 0.0
-    for i in range(start, stop):
-        mean_a += a[i]
-        mean_b += b[i]
-    mean_a /= n
-    mean_b /= n
-    ab = aa = bb = 0.0
-    for i in range(start, stop):
-        u = a[i] - mean_a
-        v = b[i] - mean_b
-        ab += u * v
-        aa += u * u
-        bb += v * v
-    return ab / np.sqrt(aa * bb + 1e-3)
+def _next_minute(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The rows of the last minutes and an empty one."""
+    moved = np.zeros_like(rows)
+    moved[:-1] = rows[1:]
+    return moved
 
 
 @kernel
 def _median(values, count):  # type: ignore[no-untyped-def]
-    """Upper median of the first ``count`` values, sorting them in place."""
-    for i in range(1, count):
-        v = values[i]
-        j = i
-        while j > 0 and values[j - 1] > v:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = v
-    return values[count // 2]
+    """Upper median of the first ``count`` values, by selection; it moves them about."""
+    wanted = count // 2
+    low, high = 0, count - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            high = j
+        elif wanted >= i:
+            low = i
+        else:
+            break
+    return values[wanted]
+
+
+@kernel
+def _products(a, b, start, stop):  # type: ignore[no-untyped-def]
+    """Count, sum of a, of b, of a b, of a a and of b b: integers, so in any order."""
+    sum_a = sum_b = ab = aa = bb = np.int64(0)
+    for i in range(start, stop):
+        u, v = np.int64(a[i]), np.int64(b[i])
+        sum_a += u
+        sum_b += v
+        ab += u * v
+        aa += u * u
+        bb += v * v
+    return np.int64(stop - start), sum_a, sum_b, ab, aa, bb
+
+
+@kernel
+def _likeness(products):  # type: ignore[no-untyped-def]
+    """Correlation coefficient; 0 where one of the two is flat."""
+    n, a, b, ab, aa, bb = products
+    spread = np.float64(n * aa - a * a) * np.float64(n * bb - b * b)
+    return np.float64(n * ab - a * b) / np.sqrt(spread) if spread > 0 else 0.0
+
+
+@kernel
+def _gain(products, floor):  # type: ignore[no-untyped-def]
+    """By how much b must be multiplied to be most like a, -3 to 4; ``floor`` is the noise's share."""
+    n, a, b, ab, _, bb = products
+    gain = np.float64(n * ab - a * b) / (np.float64(n * bb - b * b) + floor)
+    return min(max(gain, -3.0), 4.0)
+
+
+@kernel
+def _move(window, count, gone, come):  # type: ignore[no-untyped-def]
+    """Take one value out of the sorted ``window`` (none if negative) and put one in."""
+    if gone >= 0:
+        i = 0
+        while window[i] != gone:
+            i += 1
+        count -= 1
+        while i < count:
+            window[i] = window[i + 1]
+            i += 1
+    if come >= 0:
+        i = count
+        while i > 0 and window[i - 1] > come:
+            window[i] = window[i - 1]
+            i -= 1
+        window[i] = come
+        count += 1
+    return count
+
+
+@kernel
+def _quantile(histogram, edges, total):  # type: ignore[no-untyped-def]
+    """The interval that 60 per cent are not longer than; straight inside a bin."""
+    wanted = 0.6 * total
+    below = np.int64(0)
+    for i in range(histogram.size):
+        here = histogram[i]
+        if here > 0 and below + here >= wanted:
+            return edges[i] + (wanted - below) / here * (edges[i + 1] - edges[i])
+        below += here
+    return np.float64(edges[-1])
 
 
 @kernel
 def _describe(  # type: ignore[no-untyped-def]
-    cleaned, first, beats, known, points, frozen, sums, counts, previous, features, sizes
+    cleaned,
+    first,
+    beats,
+    known,
+    points,
+    edges,
+    bins,
+    frozen,
+    sums,
+    counts,
+    intervals,
+    previous,
+    features,
+    sizes,
 ):
     size = points.size
+    end = known + features.shape[0]
     shape = np.empty(size, np.int32)
     order = np.empty(size, np.int32)
-    template = np.empty(size, np.float64)
-    own = np.empty(size, np.float64)
-    scaled = np.empty(size, np.float64)
-    last = np.empty(size, np.float64)
-    some = np.empty(16, np.float64)
-    for k in range(known, known + features.shape[0]):
+    template = np.empty(size, np.int32)
+    some = np.empty(16, np.int32)
+    # The intervals, and which are unlike the one one, two and three before.
+    rr = np.zeros(end, np.int32)
+    unlike = np.zeros((end, LAGS), np.int32)
+    for k in range(1, end):
+        rr[k] = min(max(beats[k] - beats[k - 1], _SHORTEST), _LONGEST)
+        for lag in range(1, LAGS + 1):
+            if k > lag and beats[k] - beats[k - lag - 1] < RECENT:
+                unlike[k, lag - 1] = 12 * abs(rr[k] - rr[k - lag]) > rr[k]
+    # What the minutes say, and the whole ones' part of the template.
+    known_minutes = np.zeros(_COUNTS, np.int64)
+    histogram = np.zeros(_BINS, np.int64)
+    whole = np.zeros(size, np.int64)
+    for m in range(MINUTES + 1):
+        for i in range(_COUNTS):
+            known_minutes[i] += counts[i, m]
+        for i in range(_BINS):
+            histogram[i] += intervals[m, i]
+        if m < MINUTES and counts[_CALM, m] > 0:
+            for i in range(size):
+                whole[i] += np.int64(counts[_CALM, m]) * frozen[m, i]
+    window = np.zeros(WINDOW + 1, np.int32)
+    in_window = 0
+    begin = max(1, known)
+    since = begin
+    irregular = np.zeros(LAGS, np.int64)
+    while (
+        since > 1 and known < end and known - since < WINDOW - 1 and beats[known] - beats[since - 2] < RECENT
+    ):
+        since -= 1
+        in_window = _move(window, in_window, np.int32(-1), rr[since])
+        for lag in range(LAGS):
+            irregular[lag] += unlike[since, lag]
+    for k in range(known, end):
         p = beats[k]
         # The beat itself.
         for i in range(size):
@@ -233,66 +390,138 @@ def _describe(  # type: ignore[no-untyped-def]
         base = _median(order, size)
         amplitude = np.int32(1)
         for i in range(size):
-            shape[i] -= base
+            shape[i] = min(max(shape[i] - base, -32767), 32767)
         for i in range(_P_END, _QRS_END):
             amplitude = max(amplitude, abs(shape[i]))
         width = 0
         for i in range(_P_END, _QRS_END):
-            if 10 * abs(shape[i]) > 3 * amplitude:
-                width += 1
-        # Its intervals, in samples; an interval counts as 0.2 to 3 s.
-        calm = rr_count = rr_sum = amplitude_sum = width_sum = 0
-        for m in range(MINUTES + 1):
-            calm += counts[m, _CALM]
-            rr_count += counts[m, _RR_COUNT]
-            rr_sum += counts[m, _RR_SUM]
-            amplitude_sum += counts[m, _AMPLITUDE]
-            width_sum += counts[m, _WIDTH]
-        m = 0
-        local = 0.0
-        j = k
-        while j > 0 and m < 10 and p - beats[j - 1] < RECENT:
-            some[m] = min(max(beats[j] - beats[j - 1], 25), 375)
-            local += some[m]
-            m += 1
-            j -= 1
-        has_pre = m > 0
-        patient = rr_sum / rr_count if rr_count > 0 else 100.0
-        local = local / m if m > 0 else patient
-        pre = some[0] if m > 0 else patient
-        pre2 = some[1] if m > 1 else pre
-        median7 = _median(some, min(m, 7)) if m > 0 else patient
+            width += 10 * abs(shape[i]) > 3 * amplitude
+        # Its intervals, in samples.
+        if k > 0:
+            in_window = _move(window, in_window, np.int32(-1), rr[k])
+            for lag in range(LAGS):
+                irregular[lag] += unlike[k, lag]
+        while since <= k and (k - since >= WINDOW or p - beats[since - 1] >= RECENT):
+            in_window = _move(window, in_window, rr[since], np.int32(-1))
+            for lag in range(LAGS):
+                irregular[lag] -= unlike[since, lag]
+            since += 1
+        rr_count = known_minutes[_RR_COUNT]
+        patient = known_minutes[_RR_SUM] / rr_count if rr_count > 0 else 100.0
+        has_pre = in_window > 0
+        total = 0
+        m = min(in_window, 10)
+        for j in range(k, k - m, -1):
+            total += rr[j]
+        local = total / m if has_pre else patient
+        pre = np.float64(rr[k]) if has_pre else patient
+        pre2 = np.float64(rr[k - 1]) if in_window > 1 else pre
+        pre3 = np.float64(rr[k - 2]) if in_window > 2 else pre2
         post = np.float64(CONTEXT_LAG)
         post2 = local
         if k + 1 < beats.size and beats[k + 1] - p <= CONTEXT_LAG:
-            post = np.float64(max(beats[k + 1] - p, 25))
+            post = np.float64(max(beats[k + 1] - p, _SHORTEST))
             if k + 2 < beats.size and beats[k + 2] - p <= CONTEXT_LAG:
-                post2 = np.float64(max(beats[k + 2] - beats[k + 1], 25))
-        m = 0
-        j = k
-        while j > 1 and m < 16 and p - beats[j - 2] < RECENT:
-            some[m] = abs(min(beats[j] - beats[j - 1], 375) - min(beats[j - 1] - beats[j - 2], 375))
-            m += 1
-            j -= 1
+                post2 = np.float64(max(beats[k + 2] - beats[k + 1], _SHORTEST))
+        if has_pre:
+            counts[_RR_COUNT, MINUTES] += 1
+            counts[_RR_SUM, MINUTES] += rr[k]
+            intervals[MINUTES, bins[rr[k]]] += 1
+            known_minutes[_RR_COUNT] += 1
+            known_minutes[_RR_SUM] += rr[k]
+            histogram[bins[rr[k]]] += 1
+            for lag in range(LAGS):
+                counts[_IRREGULAR + lag, MINUTES] += unlike[k, lag]
+                known_minutes[_IRREGULAR + lag] += unlike[k, lag]
+            typical = _quantile(histogram, edges, known_minutes[_RR_COUNT])
+            lower = np.float64(window[in_window // 4])
+            middle = np.float64(window[in_window // 2])
+            upper = np.float64(window[3 * in_window // 4])
+        else:
+            typical = lower = middle = upper = patient
+        m = min(in_window, 16 + 1) - 1
+        for j in range(m):
+            some[j] = abs(rr[k - j] - rr[k - j - 1])
         irregularity = _median(some, m) / local if m > 2 else 0.0
+        run = 0
+        run_sum = 0
+        while run < min(12, in_window) and rr[k - run] < 0.87 * upper:
+            run_sum += rr[k - run]
+            run += 1
+        share = min(irregular[0], irregular[1], irregular[2]) / max(in_window, 1)
+        minutes_share = min(
+            known_minutes[_IRREGULAR], known_minutes[_IRREGULAR + 1], known_minutes[_IRREGULAR + 2]
+        ) / max(known_minutes[_RR_COUNT], 1)
         # The patient's beat.
+        calm = known_minutes[_CALM]
         if calm > 0:
-            patient_amplitude = max(amplitude_sum / calm, 1.0)
-            patient_width = max(width_sum / calm, 1.0)
+            patient_amplitude = max(known_minutes[_AMPLITUDE] / calm, 1.0)
+            patient_width = max(known_minutes[_WIDTH] / calm, 1.0)
             for i in range(size):
-                total = np.float64(sums[points[i] + BEFORE])
-                for m in range(MINUTES):
-                    total += np.float64(counts[m, _CALM]) * frozen[m, i]
-                template[i] = total / calm / patient_amplitude
+                mean = _SHARPNESS * (whole[i] + sums[points[i] + BEFORE]) / calm
+                template[i] = np.int32(np.rint(min(max(mean, -131068.0), 131068.0)))
         else:
             patient_amplitude = np.float64(amplitude)
             patient_width = np.float64(max(width, 1))
             for i in range(size):
-                template[i] = shape[i] / patient_amplitude
+                template[i] = _SHARPNESS * shape[i]
+        main = np.int32(0)
+        for i in range(_P_END, _QRS_END):
+            if abs(template[i]) > abs(main):
+                main = template[i]
+        scale = 1 / patient_amplitude if main >= 0 else -1 / patient_amplitude
+        of_p = _products(shape, template, 0, _P_END)
+        of_qrs = _products(shape, template, _P_END, _QRS_END)
+        of_t = _products(shape, template, _QRS_END, size)
+        of_all = (
+            of_p[0] + of_qrs[0] + of_t[0],
+            of_p[1] + of_qrs[1] + of_t[1],
+            of_p[2] + of_qrs[2] + of_t[2],
+            of_p[3] + of_qrs[3] + of_t[3],
+            of_p[4] + of_qrs[4] + of_t[4],
+            of_p[5] + of_qrs[5] + of_t[5],
+        )
+        away_p = away_qrs = away_t = np.int64(0)
+        for i in range(_P_END):
+            away_p += abs(_SHARPNESS * shape[i] - template[i])
+        for i in range(_P_END, _QRS_END):
+            away_qrs += abs(_SHARPNESS * shape[i] - template[i])
+        for i in range(_QRS_END, size):
+            away_t += abs(_SHARPNESS * shape[i] - template[i])
+        own = 1.0 / (_SHARPNESS * amplitude)
+        theirs = 1 / (_SHARPNESS * patient_amplitude)
+        away = 0.0
         for i in range(size):
-            own[i] = shape[i]
-            scaled[i] = shape[i] / patient_amplitude
-            last[i] = previous[i]
+            away += abs(_SHARPNESS * shape[i] * own - template[i] * theirs)
+        high = low = shape[_P_END]
+        slope = path = np.int32(0)
+        for i in range(_P_END + 1, _QRS_END):
+            high = max(high, shape[i])
+            low = min(low, shape[i])
+            step = abs(shape[i] - shape[i - 1])
+            slope = max(slope, step)
+            path += step
+        if main < 0:
+            high, low = low, high
+        p_high = p_low = shape[0]
+        for i in range(_P_END):
+            p_high = max(p_high, shape[i])
+            p_low = min(p_low, shape[i])
+        # How far its slopes are spread in time, and the roughness of what comes before it.
+        moment0 = moment1 = moment2 = np.int64(0)
+        for i in range(max(p - 22 - first, 1), min(p + 26 - first, cleaned.size)):
+            steep = np.int64(abs(np.int32(cleaned[i]) - np.int32(cleaned[i - 1])))
+            at = i - (p - first)
+            moment0 += steep
+            moment1 += steep * at
+            moment2 += steep * at * at
+        spread = 0.0
+        if moment0 > 0:
+            centre = moment1 / moment0
+            spread = np.sqrt(max(moment2 / moment0 - centre * centre, 0.0))
+        rough = np.int64(0)
+        for i in range(max(p - BEFORE - first, 2), min(p - 12 - first, cleaned.size)):
+            rough += abs(np.int32(cleaned[i]) - 2 * np.int32(cleaned[i - 1]) + np.int32(cleaned[i - 2]))
         f = features[k - known]
         f[0] = pre / local
         f[1] = post / local
@@ -301,65 +530,63 @@ def _describe(  # type: ignore[no-untyped-def]
         f[4] = pre / post
         f[5] = pre2 / local
         f[6] = post2 / local
-        f[7] = pre / median7
-        f[8] = local / patient
-        f[9] = irregularity
-        f[10] = amplitude / patient_amplitude
-        f[11] = width
-        f[12] = width / patient_width
-        f[13] = _correlation(own, template, _P_END, _QRS_END)
-        f[14] = _correlation(own, template, 0, _P_END)
-        f[15] = _correlation(own, template, _QRS_END, size)
-        f[16] = _correlation(own, template, 0, size)
-        for zone in range(3):
-            start = 0 if zone == 1 else (_P_END if zone == 0 else _QRS_END)
-            stop = _QRS_END if zone == 0 else (_P_END if zone == 1 else size)
-            distance = 0.0
-            for i in range(start, stop):
-                distance += abs(scaled[i] - template[i])
-            f[17 + zone] = distance / (stop - start)
-        high = low = scaled[_P_END]
-        total = 0.0
-        slope = 0.0
-        for i in range(_P_END, _QRS_END):
-            high = max(high, scaled[i])
-            low = min(low, scaled[i])
-            total += scaled[i]
-            if i > _P_END:
-                slope = max(slope, abs(scaled[i] - scaled[i - 1]))
-        f[20] = high
-        f[21] = low
-        f[22] = total
-        total = 0.0
-        for i in range(_QRS_END, size):
-            total += scaled[i]
-        f[23] = total
-        high = low = scaled[0]
-        total = 0.0
-        for i in range(_P_END):
-            high = max(high, scaled[i])
-            low = min(low, scaled[i])
-            total += scaled[i]
-        f[24] = high - low
-        f[25] = total
-        f[26] = slope
-        f[27] = slope * patient_amplitude / amplitude
-        f[28] = _correlation(own, last, _P_END, _QRS_END)
-        f[29] = min(calm, 60) / 60
+        f[7] = local / patient
+        f[8] = irregularity
+        f[9] = pre / typical
+        f[10] = post / typical
+        f[11] = pre2 / typical
+        f[12] = (pre + pre2 + pre3) / (3 * typical)
+        f[13] = local / typical
+        f[14] = pre / middle
+        f[15] = pre / lower
+        f[16] = pre / upper
+        f[17] = (pre + min(post, 2 * middle)) / (2 * middle)
+        f[18] = run
+        f[19] = run_sum / run / upper if run > 0 else 1.0
+        f[20] = share
+        f[21] = minutes_share
+        f[22] = amplitude / patient_amplitude
+        f[23] = width
+        f[24] = width / patient_width
+        f[25] = patient_width
+        f[26] = spread
+        f[27] = _likeness(of_qrs)
+        f[28] = _likeness(of_p)
+        f[29] = _likeness(of_t)
+        f[30] = _likeness(of_all)
+        f[31] = away_qrs * theirs / of_qrs[0]
+        f[32] = away_p * theirs / of_p[0]
+        f[33] = away_t * theirs / of_t[0]
+        f[34] = away / size
+        f[35] = high * scale
+        f[36] = low * scale
+        f[37] = of_qrs[1] * scale
+        f[38] = of_t[1] * scale
+        f[39] = of_p[1] * scale
+        f[40] = (p_high - p_low) / patient_amplitude
+        f[41] = _SHARPNESS * _gain(of_p, 20000.0)
+        f[42] = _SHARPNESS * _gain(of_t, 20000.0)
+        f[43] = (of_t[1] if of_qrs[1] >= 0 else -of_t[1]) / amplitude
+        f[44] = slope / patient_amplitude
+        f[45] = slope / amplitude
+        f[46] = path / amplitude
+        f[47] = rough / (28.0 * amplitude)
+        f[48] = _likeness(_products(shape[_P_END:_QRS_END], previous, 0, previous.size))
+        f[49] = min(calm, 60) / 60
         sizes[k - known, 0] = amplitude
         sizes[k - known, 1] = width
         # What the next beats will know of this one.
-        if has_pre:
-            counts[MINUTES, _RR_COUNT] += 1
-            counts[MINUTES, _RR_SUM] += np.int32(pre)
         is_whole = p - BEFORE >= first
         if is_whole and (not has_pre or 0.85 * local < pre < 1.6 * local):
-            counts[MINUTES, _CALM] += 1
-            counts[MINUTES, _AMPLITUDE] += amplitude
-            counts[MINUTES, _WIDTH] += width
+            counts[_CALM, MINUTES] += 1
+            counts[_AMPLITUDE, MINUTES] += amplitude
+            counts[_WIDTH, MINUTES] += width
+            known_minutes[_CALM] += 1
+            known_minutes[_AMPLITUDE] += amplitude
+            known_minutes[_WIDTH] += width
             for i in range(sums.size):
                 at = p + i - BEFORE - first
                 if 0 <= at < cleaned.size:
                     sums[i] += cleaned[at] - base
-        for i in range(size):
-            previous[i] = min(max(shape[i], -32767), 32767)
+        for i in range(previous.size):
+            previous[i] = shape[_P_END + i]

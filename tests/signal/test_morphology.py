@@ -1,0 +1,140 @@
+"""Features: what they depend on, what they do not, and what they say of known rhythms."""
+
+import hashlib
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from einthoven.signal.learning import RHYTHM_FEATURES
+from einthoven.signal.morphology import (
+    CONTEXT_MEMORY,
+    FEATURES,
+    HISTORY,
+    MINUTE,
+    RECENT,
+    PatientContext,
+    describe,
+    turn,
+)
+
+COLUMN = {name: number for number, name in enumerate(FEATURES)}
+GOLDEN = "55f96bcdacb334316cc440ce34a920858de38dba97919fa8f4dee0367fb0ddea"
+"""SHA-256 of the features below, rounded to 32 bits: another value means that a feature changed."""
+
+
+def a_signal(intervals: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Clean samples with a beat after each interval (samples), every shape a little different."""
+    rng = np.random.default_rng(seed)
+    beats = np.cumsum(np.array([60, *intervals]))
+    signal = rng.integers(-4, 5, beats[-1] + 300)
+    for p in beats.tolist():
+        signal[p - 3 : p + 4] += np.array([-20, 60, 150, 230, 140, -50, -30]) + rng.integers(-5, 6, 7)
+        signal[p - 24 : p - 14] += 15
+        signal[p + 25 : p + 45] += 40
+    return signal.astype(np.int16), beats
+
+
+def described(signal: np.ndarray, beats: np.ndarray) -> np.ndarray:
+    """Features of all beats, minute by minute."""
+    context = PatientContext.empty()
+    rows, known, minute = [], 0, 0
+    while known < beats.size:
+        count = int(np.searchsorted(beats, (minute + 1) * MINUTE)) - known
+        features, _, context = describe(signal, 0, beats, known, count, context)
+        rows.append(features)
+        known += count
+        minute += 1
+        _, context = turn(context)
+    return np.concatenate(rows)
+
+
+def an_irregular_rhythm(count: int = 150) -> list[int]:
+    return np.random.default_rng(5).integers(45, 140, count).tolist()
+
+
+def test_every_feature_has_its_own_name_and_is_finite() -> None:
+    features = described(*a_signal(an_irregular_rhythm()))
+    assert len(set(FEATURES)) == len(FEATURES) == features.shape[1]
+    assert np.isfinite(features).all()
+    assert set(RHYTHM_FEATURES) <= set(FEATURES)
+
+
+def test_features_are_what_they_were() -> None:
+    features = described(*a_signal(an_irregular_rhythm()))
+    assert hashlib.sha256(features.astype("<f4").tobytes()).hexdigest() == GOLDEN
+
+
+@given(cut=st.integers(1, 149))
+def test_beats_are_described_in_two_calls_as_in_one(cut: int) -> None:
+    """All that a call needs of earlier ones is the context and the last `HISTORY` beats."""
+    signal, beats = a_signal([70] * 20 + an_irregular_rhythm(60))
+    beats = beats[beats < MINUTE]
+    cut = min(cut, beats.size - 1)
+    whole, _, end = describe(signal, 0, beats, 0, beats.size, PatientContext.empty())
+    first, _, between = describe(signal, 0, beats, 0, cut, PatientContext.empty())
+    kept = max(0, cut - HISTORY)
+    second, _, other_end = describe(signal, 0, beats[kept:], cut - kept, beats.size - cut, between)
+    np.testing.assert_array_equal(whole, np.concatenate((first, second)))
+    for one, other in zip(end, other_end, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_beat_depends_on_the_memory_and_on_nothing_before_it() -> None:
+    rhythm = an_irregular_rhythm(500)
+    signal, beats = a_signal(rhythm)
+    features = described(signal, beats)
+    late = int(np.searchsorted(beats, CONTEXT_MEMORY + MINUTE))
+    other = signal.copy()
+    gone = int(beats[late] - CONTEXT_MEMORY) // MINUTE * MINUTE
+    other[: gone - MINUTE // 2] = 0
+    moved = beats[beats >= gone - RECENT]
+    np.testing.assert_array_equal(described(other, moved)[-(beats.size - late) :], features[late:])
+
+
+def test_an_inverted_lead_has_the_same_features() -> None:
+    signal, beats = a_signal(an_irregular_rhythm())
+    np.testing.assert_array_equal(described(-signal, beats), described(signal, beats))
+
+
+def test_an_early_beat_is_early_against_what_is_typical_of_the_patient() -> None:
+    features = described(*a_signal([100] * 50 + [70, 130] + [100] * 20))
+    early = features[51]
+    assert 0.65 < early[COLUMN["pre/typical"]] < 0.75
+    assert early[COLUMN["post/typical"]] > 1.2
+    assert 0.95 < features[40, COLUMN["pre/typical"]] < 1.05
+
+
+def test_a_run_of_early_beats_stays_early() -> None:
+    """The local rhythm follows the run at once; what is typical does not, for as long as a minute."""
+    features = described(*a_signal([100] * 150 + [65] * 60))
+    last = features[-1]
+    assert last[COLUMN["pre/local"]] > 0.99
+    assert last[COLUMN["pre/typical"]] < 0.75
+
+
+def test_bigeminy_and_trigeminy_are_not_irregular_and_fibrillation_is() -> None:
+    for rhythm in ([60, 140] * 40, [60, 130, 100] * 27):
+        last = described(*a_signal(rhythm))[-1]
+        assert last[COLUMN["irregular share"]] == 0
+        assert last[COLUMN["irregular minutes"]] < 0.05
+    last = described(*a_signal(an_irregular_rhythm()))[-1]
+    assert last[COLUMN["irregular share"]] > 0.4
+    assert last[COLUMN["irregular minutes"]] > 0.4
+
+
+def test_an_absent_p_wave_has_no_gain() -> None:
+    signal, beats = a_signal([100] * 60)
+    for p in beats[40:].tolist():
+        signal[p - 24 : p - 14] -= 15
+    features = described(signal, beats)
+    assert features[35, COLUMN["P gain"]] > 0.7
+    assert abs(features[41, COLUMN["P gain"]]) < 0.3
+
+
+def test_no_beats_give_no_features() -> None:
+    context = PatientContext.empty()
+    features, sizes, after = describe(np.zeros(10, np.int16), 0, np.empty(0, np.int64), 0, 0, context)
+    assert features.shape == (0, len(FEATURES))
+    assert sizes.shape == (0, 2)
+    assert after is context

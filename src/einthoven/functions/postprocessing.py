@@ -1,5 +1,7 @@
 """Postprocessing: the rhythm rules over beats and quality cells."""
 
+from typing import Final
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import Ecg, PatientState, RhythmSection, RhythmStateSection
 from einthoven.signal.atrial import P_SHAPE
 from einthoven.signal.findings import Beats, Episode, Quality
-from einthoven.signal.quality import CELL, GRADE
+from einthoven.signal.quality import CELL, grades_at
 from einthoven.signal.resampling import Ratio, ratio_of, source_position
 from einthoven.signal.rhythm import BeatColumns, Episodes, RhythmState, fold, open_episodes
 from einthoven.signal.rules import KINDS, RULES, Criteria
@@ -18,6 +20,7 @@ from einthoven.signal.scores import RhythmScores, load_scores
 __all__ = ["episodes_of", "fold_span", "postprocessing", "with_grades"]
 
 Cells = NDArray[np.uint16]
+_DEFAULTS: Final = Criteria()
 
 
 @function(version="1.0", memory_mb=64, timeout_s=10.0)
@@ -38,7 +41,7 @@ def postprocessing(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
         until = max(until, (first_cell + waiting.size) * CELL)
     folded = min(waiting.size, max(0, until // CELL - first_cell))
     graded = with_grades(ecg.beats.beats, first_cell, waiting)
-    criteria = ecg.criteria or Criteria()
+    criteria = ecg.criteria or _DEFAULTS
     rhythm, beats, ended = fold_span(before.rhythm, graded, waiting[:folded], until, criteria)
     section = RhythmSection(
         beats=beats,
@@ -61,8 +64,7 @@ def with_grades(beats: Beats, first_cell: int, cells: Cells) -> Beats:
     """The beats with the grade of the second in which each lies; the nearest where that is not given."""
     if not cells.size:
         return beats
-    second = np.clip(beats.grid // CELL - first_cell, 0, cells.size - 1)
-    return msgspec.structs.replace(beats, grades=(cells[second] & GRADE).astype(np.uint8))
+    return msgspec.structs.replace(beats, grades=grades_at(beats.grid, first_cell, cells))
 
 
 def fold_span(

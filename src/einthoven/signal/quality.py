@@ -42,6 +42,7 @@ __all__ = [
     "QualityLimits",
     "cells",
     "fibrillation_features",
+    "grades_at",
     "is_plausible",
     "with_scores",
 ]
@@ -185,6 +186,20 @@ def fibrillation_features(cleaned: NDArray[np.int16]) -> NDArray[np.float64]:
     if len(out):
         _features(cleaned, out)
     return out
+
+
+def grades_at(grid: NDArray[np.int64], first_cell: int, cells: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Grade of the second in which each position lies, or of the nearest one that is given."""
+    out = np.empty(grid.size, np.uint8)
+    _grades_at(grid, first_cell, cells, out)
+    return out
+
+
+@kernel
+def _grades_at(grid, first_cell, cells, out):  # type: ignore[no-untyped-def]
+    for k in range(grid.size):
+        second = min(max(grid[k] // CELL - first_cell, 0), cells.size - 1)
+        out[k] = cells[second] & GRADE
 
 
 @kernel

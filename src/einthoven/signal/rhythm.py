@@ -7,6 +7,7 @@ their beats and cells again, and the episodes are those of the whole by construc
 The rules and their limits are the table in `einthoven.signal.rules`.
 """
 
+import functools
 from collections import namedtuple
 from typing import Any, NamedTuple
 
@@ -244,7 +245,7 @@ def fold(
         beats.p_shape,
         cells,
         until,
-        _Limits(*map(float, msgspec.structs.astuple(criteria))),
+        _limits(criteria),
         chosen.evidence,
         model.mean,
         model.inverse_spread,
@@ -253,6 +254,12 @@ def fold(
         rows,
     )
     return after, polished, Episodes(*(column.copy() for column in rows[:count].T))
+
+
+@functools.lru_cache(maxsize=1024)
+def _limits(criteria: Criteria) -> Any:
+    """As the kernel sees them; a deployment has few sets of limits, and a segment comes every moment."""
+    return _Limits(*map(float, msgspec.structs.astuple(criteria)))
 
 
 def atrial_row(state: RhythmState) -> NDArray[np.float64] | None:
@@ -283,9 +290,8 @@ class OpenEpisode(NamedTuple):
 def open_episodes(state: RhythmState) -> list[OpenEpisode]:
     """Those that have not ended, most urgent first."""
     return [
-        OpenEpisode(KINDS[k], int(onset), int(confidence), int(grade))
-        for k, (onset, _, confidence, grade) in enumerate(state.opened.T)
-        if onset >= 0
+        OpenEpisode(KINDS[k], *state.opened[[0, 2, 3], k].tolist())
+        for k in np.flatnonzero(state.opened[0] >= 0).tolist()
     ]
 
 

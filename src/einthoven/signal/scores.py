@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "3898a68d659620334e98c67bd2b6dfb28d19c70a9a6fb753bfa1021e511f0a9c"
+SCORES_SHA256: Final = "89457fbfa7d734232354f27102802e03de7f6c3521346eec0744df1a5c00b394"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

@@ -52,7 +52,7 @@ _TOPICS: Final[tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...]] 
     ("post/local", ("post",), _pause),
     (
         "irregularity",
-        ("irregularity",),
+        ("irregular",),
         lambda value: f"intervals around it irregular by {100 * value:.0f} %",
     ),
     ("width/patient", ("width",), lambda value: f"{value:.1f} times as wide"),

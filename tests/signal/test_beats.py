@@ -13,7 +13,7 @@ WRONG = 104
 WRONG_SECOND = 1651
 """The same on the second lead."""
 REFERENCE_BEATS = 91_285
-V_FOUND, V_WRONG = 3480, 222
+V_FOUND, V_WRONG = 3509, 229
 """V called V, and N, S or nothing called V, in the records of DS1, end to end."""
 V_NOISE = 5
 """Beats by which a change elsewhere may move these two without being called a loss."""

@@ -93,7 +93,7 @@ WHOLE_S: Final = 30
 EARLY_WEIGHT: Final = 0.3
 """Judgements on less than 30 s, when more are known later, weigh less."""
 
-FREE_WEIGHT: Final = {"cudb": 3.0, "nstdb": 3.0}
+FREE_WEIGHT: Final = {"cudb": 3.0, "nstdb": 14.0}
 """Windows without fibrillation that are hard, or few, weigh more."""
 
 DEFAULT_CRITERIA: Final = Criteria()

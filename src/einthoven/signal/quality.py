@@ -111,8 +111,9 @@ class QualityLimits(msgspec.Struct, frozen=True):
     motion_flat: float = 0.85
     doubtful_near: float = 0.70
     doubtful_flat: float = 0.90
-    fibrillation_least: int = 20
-    """An amplitude of less than 0.1 mV is no fibrillation that could be told from silence."""
+    fibrillation_least: int = 32
+    """An amplitude of less than 0.16 mV is no fibrillation that could be told from wander or silence; with no
+    beat in it, it is told as asystole."""
     fibrillation_leakage: float = 0.84
     """Beyond any of these five the signal is no fibrillation, and is not scored: 98 in 100 windows of
     cu01-cu18 keep to each, muscle noise and motion seldom to all."""

@@ -59,7 +59,7 @@ class Criteria(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     asystole_s: float = 4.0
     pause_s: float = 3.0
-    fibrillation_score: float = 2.2
+    fibrillation_score: float = 2.0
     """Log-odds of 8 s of signal and its beats, judged each second, above which it is fibrillation."""
     fibrillation_score_end: float = 0.0
     """Four seconds below it end it."""

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "89457fbfa7d734232354f27102802e03de7f6c3521346eec0744df1a5c00b394"
+SCORES_SHA256: Final = "5ff7424014ce8401f4e908ef0267a9b68175430b3efb3777802239d74dce2c35"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

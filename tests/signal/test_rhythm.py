@@ -22,7 +22,7 @@ CODES = {"N": 0, "S": 1, "V": 2, "F": 3, "Q": 4}
 CALM = 1 | SCORE_LEAST << SCORE_SHIFT
 """A second of grade 1 that looks nothing like fibrillation."""
 WILD = 1 | FIBRILLATION | 176 << SCORE_SHIFT
-DOUBTFUL = 1 | 164 << SCORE_SHIFT
+DOUBTFUL = 1 | 152 << SCORE_SHIFT
 SINUS_P = (-4, -14, 6, 2)
 """The shape of an ordinary P wave."""
 

@@ -15,19 +15,22 @@ from einthoven.signal.classes import classify, load_model
 from einthoven.signal.filters import ENVELOPE_REACH, envelope
 from einthoven.signal.findings import Beats, MinuteIntervals
 from einthoven.signal.intervals import measure
-from einthoven.signal.morphology import CONTEXT_LAG, FEATURES, HISTORY, MINUTE, PatientContext, describe, turn
-from einthoven.signal.resampling import FS, UNITS_PER_MV, ratio_of, source_positions
+from einthoven.signal.morphology import (
+    CONTEXT_LAG,
+    HISTORY,
+    MINUTE,
+    PatientContext,
+    appearance,
+    describe,
+    turn,
+)
+from einthoven.signal.resampling import ratio_of, source_positions
 
 __all__ = ["LAG", "DescribedBeats", "bdc", "describe_beats"]
 
 LAG: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG
 """Clean samples that a beat needs after it before it is decided, at most (5.9 s)."""
 _FLUSH: Final = LAG + BLOCK
-_QRS_LIKENESS = FEATURES.index("corr QRS")
-_P_LIKENESS = FEATURES.index("corr P")
-_AMPLITUDE = FEATURES.index("amplitude/patient")
-_PREVIOUS_LIKENESS = FEATURES.index("corr with previous")
-_MS: Final = 1000 // FS
 
 
 @function(version="1.0", memory_mb=128, timeout_s=10.0)
@@ -43,9 +46,9 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
             "the ECG object was not preprocessed.", where="cleaned", remedy="Run preprocessing first."
         )
     described, after = describe_beats(ecg.cleaned, state.beats, is_last=ecg.is_last)
-    features, sizes, grid = described.features, described.sizes, described.grid
-    classes, confidences = classify(features, load_model())
-    patient_amplitude = sizes[:, 0] / np.maximum(features[:, _AMPLITUDE].astype(np.float64), 1e-3)
+    grid = described.grid
+    classes, confidences = classify(described.features, load_model())
+    looks = appearance(described.features, described.sizes)
     section = BeatSection(
         since=described.since,
         until=after.boundary,
@@ -55,13 +58,11 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
             confidences=confidences,
             grid=grid,
             morphology=classes,
-            agreement=_percent(
-                np.maximum(features[:, _QRS_LIKENESS], features[:, _PREVIOUS_LIKENESS])
-            ).astype(np.uint8),
-            p_wave=np.rint(100 * np.clip(features[:, _P_LIKENESS], -1, 1)).astype(np.int8),
-            p_shape=p_shapes(described.samples, described.first, grid, patient_amplitude),
-            widths_ms=(sizes[:, 1] * _MS).astype(np.uint16),
-            amplitudes_uv=(sizes[:, 0] * (1000 // UNITS_PER_MV)).astype(np.int32),
+            agreement=looks.agreement,
+            p_wave=looks.p_wave,
+            p_shape=p_shapes(described.samples, described.first, grid, looks.patient_amplitudes),
+            widths_ms=looks.widths_ms,
+            amplitudes_uv=looks.amplitudes_uv,
             grades=np.zeros(len(classes), np.uint8),
         ),
         intervals=described.intervals,
@@ -131,10 +132,6 @@ def describe_beats(
     )
 
 
-def _percent(share: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.rint(100 * np.clip(share, 0, 1))
-
-
 def _window(cleaned: Cleaned, before: BeatState, *, is_last: bool) -> tuple[NDArray[np.int16], int, int]:
     """Clean samples that this call needs, the position of the first, and where the signal ends."""
     end = cleaned.first + cleaned.samples.size
@@ -181,8 +178,8 @@ def _describe(
     """Describe the beats before ``boundary``, minute by minute."""
     context = before.context
     known = before.known
-    features: list[NDArray[np.float32]] = [np.empty((0, len(FEATURES)), np.float32)]
-    sizes: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]
+    features: list[NDArray[np.float32]] = []
+    sizes: list[NDArray[np.int32]] = []
     intervals: list[MinuteIntervals] = []
     minute = before.boundary // MINUTE
     while True:
@@ -198,5 +195,7 @@ def _describe(
             intervals.append(measure(minute, mean))
             context = turned if ends_here else context
         if not ends_here or stop == boundary:
+            if len(features) == 1:
+                return features[0], sizes[0], tuple(intervals), context
             return np.concatenate(features), np.concatenate(sizes), tuple(intervals), context
         minute += 1

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from einthoven.functions import Ecg, analyse
+from einthoven.functions import Ecg, analyse, decode_state, encode_state
 from einthoven.signal import rhythm
 
 __all__ = ["kernels_are_cached", "warm_kernels"]
@@ -27,4 +27,5 @@ def warm_kernels() -> None:
         samples = np.zeros(count, np.int32)
         for start in range(int(fs), count - 40, int(0.8 * fs)):
             samples[start : start + _BEAT.size] = _BEAT
-        analyse(Ecg(fs=fs, gain=gain, samples=samples))
+        _, state = analyse(Ecg(fs=fs, gain=gain, samples=samples))
+        decode_state(encode_state(state))

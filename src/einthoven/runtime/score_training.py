@@ -100,7 +100,8 @@ DEFAULT_CRITERIA: Final = Criteria()
 NO_SCORE: Final = ScoreModel(
     np.zeros(len(ATRIAL_FEATURES), np.float32),
     np.ones(len(ATRIAL_FEATURES), np.float32),
-    np.zeros((1, 1, len(ATRIAL_FEATURES) + 2), np.float32),
+    np.zeros((len(ATRIAL_FEATURES) + 2, 1), np.float32),
+    1,
     -9.0,
 )
 """Never atrial fibrillation: while nothing has been learnt of it."""

@@ -34,6 +34,12 @@ WINDOW_BEATS: Final = 48
 LEAST_STEPS: Final = 6
 TOLERANCE: Final = 0.06
 """Two intervals that differ by less than this share of the median are alike."""
+_STEPS: Final = 4096
+"""Of one median: pairs are compared in integers, whose loops become SIMD."""
+_ALIKE: Final = round(TOLERANCE * _STEPS)
+_WIDE: Final = round(2 * TOLERANCE * _STEPS)
+_NEAR: Final = round(0.08 * _STEPS)
+_FARTHEST: Final = round(0.3 * _STEPS)
 
 _POINTS = np.arange(-31, -8, 2)
 _COSINES = np.array(
@@ -133,6 +139,51 @@ def _is_narrow(kind):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _pairs(x, y, m):  # type: ignore[no-untyped-def]
+    """Of pairs among the first ``m``: x alike, y alike, y within twice as much, both alike, both near.
+
+    Last the sum over each one's distance to the nearest other.
+    """
+    whole_x, whole_y = np.empty(m, np.int32), np.empty(m, np.int32)
+    for i in range(m):
+        whole_x[i] = np.int32(min(np.rint(x[i] * _STEPS), 1e6))
+        whole_y[i] = np.int32(min(np.rint(y[i] * _STEPS), 1e6))
+    apart = np.empty(m, np.int32)
+    begin = end = wide = both = near = total = np.int64(0)
+    for i in range(m):
+        a, b = whole_x[i], whole_y[i]
+        begins = ends = wider = boths = nears = np.int32(0)
+        for j in range(m):
+            dx, dy = abs(whole_x[j] - a), abs(whole_y[j] - b)
+            larger = max(dx, dy)
+            apart[j] = larger
+            begins = np.int32(begins + np.int32(dx < _ALIKE))
+            ends = np.int32(ends + np.int32(dy < _ALIKE))
+            wider = np.int32(wider + np.int32(dy < _WIDE))
+            boths = np.int32(boths + np.int32(larger < _ALIKE))
+            nears = np.int32(nears + np.int32(larger < _NEAR))
+        apart[i] = _FARTHEST
+        nearest = np.int32(_FARTHEST)
+        for j in range(m):
+            nearest = min(nearest, apart[j])
+        begin += begins
+        end += ends
+        wide += wider
+        both += boths
+        near += nears
+        total += nearest
+    # Each pair was seen from both sides, and each one beside itself.
+    return (
+        (begin - m) // 2,
+        (end - m) // 2,
+        (wide - m) // 2,
+        (both - m) // 2,
+        (near - m) // 2,
+        total,
+    )
+
+
+@kernel
 def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` from the last ``n`` beats, oldest first; False when they are too few.
 
@@ -191,20 +242,7 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
     out[3] = step_sum / m
     # Pairs of steps: how many begin alike, end alike, both.
     pairs = m * (m - 1) // 2
-    begin = end = wide = both = near = 0
-    nearest = np.full(WINDOW_BEATS, 0.3)
-    for i in range(1, m):
-        for j in range(i):
-            dx = abs(x[i] - x[j])
-            dy = abs(y[i] - y[j])
-            larger = max(dx, dy)
-            begin += dx < TOLERANCE
-            end += dy < TOLERANCE
-            wide += dy < 2 * TOLERANCE
-            both += larger < TOLERANCE
-            near += larger < 0.08
-            nearest[i] = min(nearest[i], larger)
-            nearest[j] = min(nearest[j], larger)
+    begin, end, wide, both, near, nearest = _pairs(x, y, m)
     out[4] = -np.log((end + 1) / (pairs + 2))
     out[5] = wide / pairs
     out[6] = -np.log((both + 1) / (begin + 2))
@@ -224,10 +262,7 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
     out[9] = turns / count if count > 0 else 0.5
     out[10] = min(max((product / m) / (power / m + 1e-4), -1.0), 1.0)
     out[11] = -np.log((near + 1) / (pairs + 2))
-    total = 0.0
-    for i in range(m):
-        total += nearest[i]
-    out[12] = total / m
+    out[12] = nearest / (np.float64(_STEPS) * m)
     out[13] = 75.0 / mean
     out[14] = early / m
     out[15] = late / m
@@ -262,10 +297,7 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
             if k > 1 and sound[k - 1]:
                 over6 += abs(rr[k] - rr[k - 1]) / median > 0.06
                 count += 1
-    alike = 0
-    for i in range(1, m):
-        for j in range(i):
-            alike += abs(some[i] - some[j]) < TOLERANCE
+    alike, _, _, _, _, _ = _pairs(some, some, m)
     out[29] = over6 / max(count, 1)
     out[30] = -np.log((2 * alike + 2) / (m * (m - 1) + 4.0))
     return True

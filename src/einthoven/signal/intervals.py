@@ -9,6 +9,7 @@ beat by beat: one sample of the grid is 8 ms. QTc after Fridericia (QT / RR^(1/3
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from einthoven.signal.findings import MinuteIntervals
 from einthoven.signal.morphology import BEFORE, MinuteBeat
@@ -31,7 +32,7 @@ def measure(minute: int, beat: MinuteBeat) -> MinuteIntervals:
     if beat.calm < LEAST_BEATS:
         return MinuteIntervals(minute, beat.calm, beat.rr_ms, None, None, None)
     shape = beat.shape.astype(np.float64)
-    slope = np.abs(np.gradient(shape))
+    slope = np.abs(_slope(shape))
     near = slope[BEFORE - 12 : BEFORE + 16]
     steep = np.flatnonzero(near > 0.06 * near.max()) if near.max() > 0 else np.empty(0, np.int64)
     if steep.size < 2:
@@ -48,7 +49,15 @@ def measure(minute: int, beat: MinuteBeat) -> MinuteIntervals:
     return MinuteIntervals(minute, beat.calm, beat.rr_ms, qrs_ms, qt_ms, qtc_ms)
 
 
-def _contiguous_start(steep: "np.ndarray[tuple[int], np.dtype[np.int64]]", centre: int) -> int:
+def _slope(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Central differences, one-sided at the ends."""
+    out = np.empty_like(values)
+    out[1:-1] = 0.5 * (values[2:] - values[:-2])
+    out[0], out[-1] = values[1] - values[0], values[-1] - values[-2]
+    return out
+
+
+def _contiguous_start(steep: NDArray[np.int64], centre: int) -> int:
     """First of the steep samples that hang together (gaps of up to 3 samples) around the centre."""
     before = steep[steep <= centre]
     if before.size == 0:
@@ -57,7 +66,7 @@ def _contiguous_start(steep: "np.ndarray[tuple[int], np.dtype[np.int64]]", centr
     return int(before[breaks[-1] + 1] if breaks.size else before[0])
 
 
-def _contiguous_end(steep: "np.ndarray[tuple[int], np.dtype[np.int64]]", centre: int) -> int:
+def _contiguous_end(steep: NDArray[np.int64], centre: int) -> int:
     after = steep[steep >= centre]
     if after.size == 0:
         return int(steep[-1])
@@ -65,9 +74,7 @@ def _contiguous_end(steep: "np.ndarray[tuple[int], np.dtype[np.int64]]", centre:
     return int(after[breaks[0]] if breaks.size else after[-1])
 
 
-def _t_end(
-    shape: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", offset: int, onset: int
-) -> float | None:
+def _t_end(shape: NDArray[np.float64], offset: int, onset: int) -> float | None:
     base = float(np.mean(shape[max(0, onset - 4) : max(1, onset)]))
     start = offset + 8
     zone = shape[start:-2] - base
@@ -77,7 +84,7 @@ def _t_end(
     height = zone[peak]
     if abs(height) < _LEAST_T_UNITS or peak > zone.size - 4:
         return None
-    falling = np.gradient(zone) * np.sign(height)
+    falling = _slope(zone) * np.sign(height)
     steepest = peak + int(np.argmin(falling[peak:]))
     slope = falling[steepest]
     if slope >= 0:

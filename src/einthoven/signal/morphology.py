@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
-from einthoven.signal.resampling import FS
+from einthoven.signal.resampling import FS, UNITS_PER_MV
 
 __all__ = [
     "AFTER",
@@ -29,8 +29,10 @@ __all__ = [
     "FEATURES",
     "HISTORY",
     "MINUTE",
+    "Appearance",
     "MinuteBeat",
     "PatientContext",
+    "appearance",
     "describe",
     "turn",
 ]
@@ -207,6 +209,33 @@ def describe(
     return features, sizes, after
 
 
+class Appearance(NamedTuple):
+    """What later functions are told of how beats look; each of shape (beats,)."""
+
+    agreement: NDArray[np.uint8]
+    """Likeness of the QRS to the patient's, or to the beat before if that is greater; per cent."""
+    p_wave: NDArray[np.int8]
+    """Likeness of the P zone to the patient's; per cent, signed."""
+    widths_ms: NDArray[np.uint16]
+    amplitudes_uv: NDArray[np.int32]
+    patient_amplitudes: NDArray[np.float64]
+    """The patient's QRS amplitude at each beat, units."""
+
+
+def appearance(features: NDArray[np.float32], sizes: NDArray[np.int32]) -> Appearance:
+    """What `describe` found, as later functions are told it."""
+    count = len(features)
+    told = Appearance(
+        np.empty(count, np.uint8),
+        np.empty(count, np.int8),
+        np.empty(count, np.uint16),
+        np.empty(count, np.int32),
+        np.empty(count, np.float64),
+    )
+    _appearance(features, sizes, *told)
+    return told
+
+
 def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     """End the current minute: its mean beat, and the context that the next minute begins with."""
     calm = int(context.counts[_CALM, MINUTES])
@@ -233,6 +262,24 @@ def _next_minute(rows: NDArray[np.int32]) -> NDArray[np.int32]:
     moved = np.zeros_like(rows)
     moved[:-1] = rows[1:]
     return moved
+
+
+_QRS_LIKENESS = FEATURES.index("corr QRS")
+_P_LIKENESS = FEATURES.index("corr P")
+_PREVIOUS_LIKENESS = FEATURES.index("corr with previous")
+_RELATIVE_AMPLITUDE = FEATURES.index("amplitude/patient")
+
+
+@kernel
+def _appearance(features, sizes, agreement, p_wave, widths_ms, amplitudes_uv, patient_amplitudes):  # type: ignore[no-untyped-def]
+    hundred, one = np.float32(100), np.float32(1)
+    for k in range(features.shape[0]):
+        alike = max(features[k, _QRS_LIKENESS], features[k, _PREVIOUS_LIKENESS])
+        agreement[k] = np.uint8(np.rint(hundred * min(max(alike, np.float32(0)), one)))
+        p_wave[k] = np.int8(np.rint(hundred * min(max(features[k, _P_LIKENESS], -one), one)))
+        amplitudes_uv[k] = sizes[k, 0] * (1000 // UNITS_PER_MV)
+        widths_ms[k] = sizes[k, 1] * (1000 // FS)
+        patient_amplitudes[k] = sizes[k, 0] / max(np.float64(features[k, _RELATIVE_AMPLITUDE]), 1e-3)
 
 
 @kernel

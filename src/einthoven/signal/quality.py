@@ -145,11 +145,11 @@ def cells(
     count = max(0, units.size // CELL - WINDOW_CELLS + 1)
     out = np.empty(count, np.uint16)
     if count:
-        chosen, model = _as_kernel_sees(limits), load_scores().fibrillation
+        chosen = _as_kernel_sees(limits)
         _cells(units, lost, cleaned, chosen, out)
         features = fibrillation_features(cleaned)
         _lower(features, chosen, out)
-        _score(features, chosen, out, model.mean, model.inverse_spread, model.weights, model.bias)
+        _rescore(features, chosen, load_scores().fibrillation, out)
     return out
 
 
@@ -168,8 +168,15 @@ def with_scores(
     features = fibrillation_features(cleaned)
     scored = graded[: len(features)].copy()
     chosen = _as_kernel_sees(limits)
-    _score(features, chosen, scored, model.mean, model.inverse_spread, model.weights, model.bias)
+    _rescore(features, chosen, model, scored)
     return scored
+
+
+def _rescore(
+    features: NDArray[np.float64], limits: Any, model: ScoreModel, cells: NDArray[np.uint16]
+) -> None:
+    weights, count, bias = model.weights, model.perceptrons, model.bias
+    _score(features, limits, cells, model.mean, model.inverse_spread, weights, count, bias)
 
 
 def is_plausible(features: NDArray[np.float64], limits: QualityLimits = DEFAULT) -> NDArray[np.bool_]:
@@ -209,25 +216,30 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
     top = np.empty(total, np.int32)
     for s in range(total):
         largest = np.int32(0)
-        for i in range(s * CELL, (s + 1) * CELL):
-            largest = max(largest, abs(np.int32(cleaned[i])))
+        part = cleaned[s * CELL : (s + 1) * CELL]
+        for i in range(part.size):
+            largest = max(largest, abs(np.int32(part[i])))
         top[s] = largest
     histogram = np.empty(256, np.int32)
     for s in range(out.size):
         start = s * CELL
-        low = high = units[start]
-        missing = 0
+        second_of = units[start : start + CELL]
+        absent = lost[start : start + CELL]
+        low = high = np.int32(second_of[0])
+        missing = np.int32(0)
+        for i in range(CELL):
+            low = min(low, np.int32(second_of[i]))
+            high = max(high, np.int32(second_of[i]))
+            missing = np.int32(missing + np.int32(absent[i]))
         railed = 0
-        run = 1
-        for i in range(start, start + CELL):
-            low = min(low, units[i])
-            high = max(high, units[i])
-            missing += lost[i]
-            if i > start and units[i] == units[i - 1] and abs(np.int32(units[i])) >= limits.rail:
-                run += 1
-                railed += 6 if run == 6 else (1 if run > 6 else 0)
-            else:
-                run = 1
+        if max(high, -low) >= limits.rail:
+            run = 1
+            for i in range(1, CELL):
+                if second_of[i] == second_of[i - 1] and abs(np.int32(second_of[i])) >= limits.rail:
+                    run += 1
+                    railed += 6 if run == 6 else (1 if run > 6 else 0)
+                else:
+                    run = 1
         flags = 0
         if missing > limits.lost_share * CELL:
             flags |= LOST
@@ -291,10 +303,11 @@ def _features(x, out):  # type: ignore[no-untyped-def]
     level = np.empty(total * CELL, np.int32)
     slope = np.zeros(total * CELL, np.int32)
     histogram = np.empty(256, np.int32)
-    for i in range(total * CELL):
+    for i in range(level.size):
         level[i] = abs(np.int32(x[i]))
-    for i in range(1, total * CELL):
-        slope[i] = abs(np.int32(x[i]) - np.int32(x[i - 1]))
+    following, rises = x[1 : level.size], slope[1:]
+    for i in range(rises.size):
+        rises[i] = abs(np.int32(following[i]) - np.int32(x[i]))
     for s in range(total):
         # Within the second only: it does not matter what came before it.
         start = s * CELL
@@ -302,14 +315,18 @@ def _features(x, out):  # type: ignore[no-untyped-def]
         sum_of = moved = np.int32(0)
         squares = np.int64(0)
         signs = np.int32(0)
-        for i in range(start, start + CELL):
-            largest = max(largest, level[i])
-            sum_of += level[i]
-        for i in range(start + 1, start + CELL):
-            steepest = max(steepest, slope[i])
-            moved += slope[i]
-            squares += np.int64(slope[i]) * slope[i]
-            signs += (x[i] >= 0) != (x[i - 1] >= 0)
+        levels = level[start : start + CELL]
+        for i in range(levels.size):
+            largest = max(largest, levels[i])
+            sum_of = np.int32(sum_of + levels[i])
+        slopes = slope[start + 1 : start + CELL]
+        before, after = x[start : start + CELL - 1], x[start + 1 : start + CELL]
+        for i in range(slopes.size):
+            steepest = max(steepest, slopes[i])
+            moved = np.int32(moved + slopes[i])
+            signs = np.int32(signs + np.int32((before[i] >= 0) != (after[i] >= 0)))
+        for i in range(slopes.size):
+            squares += np.int64(slopes[i]) * np.int64(slopes[i])
         top[s] = largest
         steep[s] = steepest
         size[s] = sum_of
@@ -341,15 +358,17 @@ def _features(x, out):  # type: ignore[no-untyped-def]
         near = flat = np.int32(0)
         small = np.int32(amplitude // 5)
         gentle = np.int32(steepest // 8)
-        for i in range(start, stop):
-            near += level[i] <= small
-        for i in range(start + 1, stop):
-            flat += slope[i] <= gentle
+        levels, slopes = level[start:stop], slope[start + 1 : stop]
+        for i in range(levels.size):
+            near = np.int32(near + np.int32(levels[i] <= small))
+        for i in range(slopes.size):
+            flat = np.int32(flat + np.int32(slopes[i] <= gentle))
         half = min(max(np.int64(np.pi * sum_of / moved + 0.5), 1), CELL_LAG // 2)
         passed = whole = np.int32(0)
-        for i in range(start + half, stop):
-            passed += abs(np.int32(x[i]) + np.int32(x[i - half]))
-            whole += level[i] + level[i - half]
+        now, then = x[start + half : stop], x[start : stop - half]
+        for i in range(now.size):
+            passed = np.int32(passed + abs(np.int32(now[i]) + np.int32(then[i])))
+            whole = np.int32(whole + np.int32(abs(np.int32(now[i])) + abs(np.int32(then[i]))))
         f = out[s]
         f[0] = passed / (whole + 1.0)
         f[1] = near / CELL_LAG
@@ -394,7 +413,7 @@ def _lower(features, limits, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _score(features, limits, out, mean, inverse, weights, bias):  # type: ignore[no-untyped-def]
+def _score(features, limits, out, mean, inverse, weights, perceptrons, bias):  # type: ignore[no-untyped-def]
     row = np.empty(mean.size, np.float64)
     for s in range(out.size):
         flags = out[s] & 0xBF
@@ -403,7 +422,7 @@ def _score(features, limits, out, mean, inverse, weights, bias):  # type: ignore
             continue
         for i in range(mean.size):
             row[i] = features[s, i]
-        score = evaluate(row, mean, inverse, weights, bias)
+        score = evaluate(row, mean, inverse, weights, perceptrons, bias)
         byte = min(max(np.int64(SCORE_ZERO + SCORE_STEP * score + 0.5), SCORE_LEAST), 255)
         if score > 2:
             flags |= FIBRILLATION

@@ -90,6 +90,8 @@ def source_position(k: int, ratio: Ratio) -> int:
 
 def source_positions(k: NDArray[np.int64], ratio: Ratio) -> NDArray[np.int64]:
     """The source samples nearest to grid samples ``k``."""
+    if ratio.half == 0:
+        return k.copy()
     return np.asarray((2 * k * ratio.down + ratio.up) // (2 * ratio.up), np.int64)
 
 

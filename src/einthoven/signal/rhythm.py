@@ -250,6 +250,7 @@ def fold(
         model.mean,
         model.inverse_spread,
         model.weights,
+        model.perceptrons,
         model.bias,
         rows,
     )
@@ -418,6 +419,7 @@ def _judge_atria(  # type: ignore[no-untyped-def]
     mean,
     inverse,
     weights,
+    perceptrons,
     bias,
     rows,
     n,
@@ -437,7 +439,7 @@ def _judge_atria(  # type: ignore[no-untyped-def]
         return n
     z[_AF_UNKNOWN] = 0
     is_sure = z[_CELL] * CELL - z[_BEGAN] >= _SURE_SPAN or row[20] * WINDOW_BEATS >= _SURE_STEPS
-    score = evaluate(row, mean, inverse, weights, bias)
+    score = evaluate(row, mean, inverse, weights, perceptrons, bias)
     if z[_AF_YES] == 0:
         z[_AF_FROM] = _half_back(z, ring)
     z[_AF_YES] = z[_AF_YES] + 1 if score > (c.af_score if is_sure else c.af_score_early) else 0
@@ -729,6 +731,7 @@ def _fold(  # type: ignore[no-untyped-def]
     mean,
     inverse,
     weights,
+    perceptrons,
     bias,
     rows,
 ):
@@ -777,6 +780,7 @@ def _fold(  # type: ignore[no-untyped-def]
                     mean,
                     inverse,
                     weights,
+                    perceptrons,
                     bias,
                     rows,
                     n,

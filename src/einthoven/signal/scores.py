@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "5ff7424014ce8401f4e908ef0267a9b68175430b3efb3777802239d74dce2c35"
+SCORES_SHA256: Final = "fac4d2481753457f28ecb9ea8e70e614a83816dcb7a17f12c24eef4f122f9c59"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):
@@ -60,7 +60,8 @@ class ScoreModel(msgspec.Struct, frozen=True, eq=False):
     mean: NDArray[np.float32]
     inverse_spread: NDArray[np.float32]
     weights: NDArray[np.float32]
-    """Shape (perceptrons, hidden, features + 2): input weights, bias, output weight of each hidden unit."""
+    """Shape (features + 2, units): input weights, bias and output weight of every perceptron's units."""
+    perceptrons: int
     bias: float
     """Mean output bias."""
 
@@ -137,23 +138,28 @@ def _unpack(packed: _PackedScore) -> ScoreModel:
     return ScoreModel(
         mean,
         (1 / spread).astype(np.float32),
-        flat[:-1].reshape(-1, packed.hidden, packed.features + 2),
+        np.ascontiguousarray(flat[:-1].reshape(-1, packed.features + 2).T),
+        flat.size // packed.hidden // (packed.features + 2),
         float(flat[-1]),
     )
 
 
 @kernel
-def evaluate(x, mean, inverse, weights, bias):  # type: ignore[no-untyped-def]
-    """The score of one row of features, which is scaled in place."""
+def evaluate(x, mean, inverse, weights, perceptrons, bias):  # type: ignore[no-untyped-def]
+    """The score of one row of features, which is scaled in place; units side by side."""
     size = x.size
+    units = np.empty(weights.shape[1], np.float64)
+    start = weights[size]
+    for h in range(units.size):
+        units[h] = start[h]
     for i in range(size):
-        x[i] = min(max((x[i] - mean[i]) * inverse[i], -4.0), 4.0)
+        v = min(max((x[i] - mean[i]) * inverse[i], -4.0), 4.0)
+        x[i] = v
+        row = weights[i]
+        for h in range(units.size):
+            units[h] += v * row[h]
     total = 0.0
-    for p in range(weights.shape[0]):
-        for h in range(weights.shape[1]):
-            unit = weights[p, h]
-            u = np.float64(unit[size])
-            for i in range(size):
-                u += x[i] * unit[i]
-            total += unit[size + 1] * u / (1.0 + abs(u))
-    return bias + total / weights.shape[0]
+    last = weights[size + 1]
+    for h in range(units.size):
+        total += last[h] * units[h] / (1.0 + abs(units[h]))
+    return bias + total / perceptrons

@@ -53,7 +53,8 @@ def test_the_kernel_says_what_the_fit_says() -> None:
     fitted = fit_score(features, labels, weights, RECIPE)
     model = score_model(fitted)
     told = [
-        evaluate(row.copy(), model.mean, model.inverse_spread, model.weights, model.perceptrons, model.bias) for row in features
+        evaluate(row.copy(), model.mean, model.inverse_spread, model.weights, model.perceptrons, model.bias)
+        for row in features
     ]
     np.testing.assert_allclose(told, scores_of(fitted, features), atol=1e-4)
 

@@ -12,9 +12,9 @@ from einthoven.functions import Ecg, analyse
 from einthoven.records import open_recording, read_annotations
 from einthoven.runtime.accuracy import Stress, compared_record
 from einthoven.runtime.batch import analyse_source
-from einthoven.runtime.detection import RENDERINGS, noises_of, sights_of
+from einthoven.runtime.detection import RENDERINGS, Rendering, noises_of, sights_of, train_judges
 from einthoven.signal import beats as detector
-from einthoven.signal.beats import load_judges
+from einthoven.signal.beats import load_judges, pack_judges
 
 NOISY = ("100", "103", "118", "119", "122", "209")
 
@@ -98,3 +98,10 @@ def test_training_sees_each_lead_whole_in_pieces_and_spoilt(data) -> None:
     spoilt = [sight for sight in sights if sight.is_spoilt]
     assert all(sight.beats.size <= 1865 for sight in spoilt)
     assert any(sight.unscored.size for sight in spoilt), "a heart was muted somewhere"
+
+
+def test_training_twice_gives_the_same_bytes(data) -> None:
+    few = (Rendering(0), Rendering(2, noisy=0.85))
+    first, again = (pack_judges(train_judges(data, "t", ["101"], few)) for _ in range(2))
+    assert first == again
+    assert first != pack_judges(train_judges(data, "t", ["101"], few, seed=2))

@@ -7,7 +7,7 @@ and ``em`` are left for measuring), the former also stretched two to five times,
 motion, and made bumps, jumps and hiss.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -102,7 +102,9 @@ def noises_of(data: Path) -> Noises:
     return Noises(*found)
 
 
-def sights_of(data: Path, name: str, noises: Noises) -> Iterator[Sight]:
+def sights_of(
+    data: Path, name: str, noises: Noises, renderings: tuple[Rendering, ...] = RENDERINGS
+) -> Iterator[Sight]:
     """Both leads of one record in every rendering.
 
     Raises
@@ -123,7 +125,7 @@ def sights_of(data: Path, name: str, noises: Noises) -> Iterator[Sight]:
             ecg_mv = (counts - lead.baseline) / lead.gain
             ecg_mv -= np.median(ecg_mv)
             power = signal_power_mv2(ecg_mv, normal, source.info.fs)
-            for rendering in RENDERINGS:
+            for rendering in renderings:
                 rng = np.random.default_rng((int(name), number, rendering.seed))
                 spoilt, fs, silenced = _render(ecg_mv, power, rendering, noises, rng)
                 scale = FS / fs
@@ -146,16 +148,20 @@ def sights_of(data: Path, name: str, noises: Noises) -> Iterator[Sight]:
 
 
 def train_judges(
-    data: Path, version: str, track: Callable[[Iterable[str]], Iterable[str]] = iter, seed: int = 1
+    data: Path,
+    version: str,
+    names: Iterable[str] = DS1,
+    renderings: tuple[Rendering, ...] = RENDERINGS,
+    seed: int = 1,
 ) -> Judges:
-    """The detector's networks from the raw records; ``track`` may show progress over their names.
+    """The detector's networks from the raw records ``names``; an iterator over them may show progress.
 
     Raises
     ------
     RecordingNotFound, RecordingUnreadable : see `einthoven.records`.
     """
     noises = noises_of(data)
-    sights = [sight for name in track(DS1) for sight in sights_of(data, name, noises)]
+    sights = [sight for name in names for sight in sights_of(data, name, noises, renderings)]
     rows, labels, weights = [], [], []
     for sight in sights:
         fiducials, inputs, _, _ = judge_at_first_sight(*_seen(sight), None)

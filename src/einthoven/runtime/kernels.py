@@ -1,31 +1,70 @@
 """The compiled kernels: whether this machine has them already, and making it so."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from einthoven.functions import Ecg, analyse, decode_state, encode_state
+from einthoven.functions import Ecg, PatientState, analyse, bdc, decode_state, encode_state, preprocessing
 from einthoven.signal import rhythm
+from einthoven.signal.atrial import P_SHAPE
+from einthoven.signal.quality import CELL
+from einthoven.signal.rhythm import BeatColumns, RhythmState, fold
+from einthoven.signal.rules import Criteria
+from einthoven.signal.variability import heart_rate, rr_intervals, variability
 
-__all__ = ["kernels_are_cached", "warm_kernels"]
+__all__ = ["compile_rhythm", "kernels_are_cached", "warm_kernels"]
 
 _BEAT: Final = np.array([0, 10, 25, 10, 0, -20, 180, 300, 120, -60, -10, 0, 5, 20, 40, 30, 10, 0], np.int32)
 
 
 def kernels_are_cached() -> bool:
     """Whether the last kernel of the chain lies in numba's cache, so that loading takes a moment only."""
-    fold: Any = rhythm._fold
-    folder = Path(fold.stats.cache_path)
-    return any(folder.glob("rhythm._fold-*.nbi"))
+    last: Any = rhythm._fold
+    folder = Path(last.stats.cache_path)
+    return any(folder.glob("rhythm._fold-*.nbi")) and any(folder.glob("beats._judge-*.nbi"))
 
 
 def warm_kernels() -> None:
-    """Load every kernel, compiling what is not in the cache: ten seconds the first time on a machine."""
-    for fs, gain in ((125.0, 200.0), (250.0, 200.0)):
-        count = round(30 * fs)
-        samples = np.zeros(count, np.int32)
-        for start in range(int(fs), count - 40, int(0.8 * fs)):
-            samples[start : start + _BEAT.size] = _BEAT
-        _, state = analyse(Ecg(fs=fs, gain=gain, samples=samples))
+    """Load every kernel, compiling what is not in the cache: a quarter of a minute the first time.
+
+    Compiling holds one processor, so the rhythm's kernels are compiled by a second process meanwhile.
+    """
+    if not kernels_are_cached():
+        apart = subprocess.Popen(  # noqa: S603 - this interpreter
+            [sys.executable, "-c", f"from {__name__} import compile_rhythm; compile_rhythm()"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            cleaned, state = preprocessing(_some_ecg(125.0), PatientState())
+            bdc(cleaned, state)
+        finally:
+            apart.wait()
+    for fs in (125.0, 250.0):
+        _, state = analyse(_some_ecg(fs))
         decode_state(encode_state(state))
+
+
+def compile_rhythm() -> None:
+    """Compile the kernels that need no beat detection before them, into the cache."""
+    grid = np.arange(40, dtype=np.int64) * 100
+    few = np.zeros(grid.size, np.uint8)
+    cells = np.ones(grid[-1] // CELL, np.uint16)
+    beats = BeatColumns(
+        grid, few, few, few + 90, few.astype(np.int8), np.zeros((grid.size, P_SHAPE), np.int8)
+    )
+    fold(RhythmState.at(0), beats, cells, int(grid[-1]), Criteria())
+    intervals = rr_intervals(grid, few, 0, cells)
+    heart_rate(intervals)
+    variability(intervals)
+
+
+def _some_ecg(fs: float) -> Ecg:
+    samples = np.zeros(round(30 * fs), np.int32)
+    for start in range(int(fs), samples.size - 40, int(0.8 * fs)):
+        samples[start : start + _BEAT.size] = _BEAT
+    return Ecg(fs=fs, gain=200.0, samples=samples)

@@ -205,7 +205,7 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
     rr = np.empty(WINDOW_BEATS, np.float64)
     some = np.empty(WINDOW_BEATS, np.float64)
     total = 0.0
-    m = 0
+    m = np.int64(0)
     for k in range(1, n):
         rr[k] = positions[k] - positions[k - 1]
         if usable[k]:
@@ -219,7 +219,7 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
     over6 = over12 = early = late = 0
     step_sum = 0.0
     product = power = 0.0
-    m = 0
+    m = np.int64(0)
     for k in range(2, n):
         if usable[k] and usable[k - 1]:
             x[m] = rr[k - 1] / median
@@ -289,7 +289,7 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
     out[28] = np.log(level + 1e-5)
     # Once more with V: in fibrillation an aberrant beat is easily called V.
     over6 = count = 0
-    m = 0
+    m = np.int64(0)
     for k in range(1, n):
         if sound[k]:
             some[m] = rr[k] / median

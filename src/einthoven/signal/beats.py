@@ -326,7 +326,7 @@ def _judge(  # type: ignore[no-untyped-def]
     while decided > old and at[decided - 1] >= until + REFRACTORY:
         decided -= 1
     doubtful = np.empty(decided - old, np.int64)
-    doubts = 0
+    doubts = np.int64(0)
     for k in range(old, decided):
         if abs(np.int32(firsts[k])) < DOUBT:
             doubtful[doubts] = k

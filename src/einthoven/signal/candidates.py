@@ -333,12 +333,12 @@ def compare(k, at, logs, shares, windows, firsts, is_primary, own, row):  # type
             j += step
         o += 2 * rings
     # The last beats that were found at first sight, their intervals and their shape.
-    count = 0
+    count = np.int64(0)
     previous = p - 3 * BLOCK
     later = np.int64(0)
     upright = 0
     best = second = np.int64(-127 * 127)
-    m = 0
+    m = np.int64(0)
     j = k - 1
     while j >= 0 and m < PRIMARIES and at[j] >= p - SPAN:
         if is_primary[j]:

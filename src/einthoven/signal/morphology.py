@@ -416,7 +416,7 @@ def _describe(  # type: ignore[no-untyped-def]
             for i in range(size):
                 whole[i] += np.int64(counts[_CALM, m]) * frozen[m, i]
     window = np.zeros(WINDOW + 1, np.int32)
-    in_window = 0
+    in_window = np.int64(0)
     begin = max(1, known)
     since = begin
     irregular = np.zeros(LAGS, np.int64)

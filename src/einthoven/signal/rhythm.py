@@ -63,7 +63,7 @@ _Limits: Any = namedtuple("_Limits", Criteria.__struct_fields__)  # type: ignore
     _OFF,
     _GAP,
     _NOISE,
-) = range(len(KINDS))
+) = np.arange(len(KINDS))  # not Python integers: for each of those numba would compile anew
 
 N, S, V, F, Q = range(5)
 
@@ -125,7 +125,7 @@ _UNUSABLE = SUMS
     _V_SURE,  # sum of the confidences of the V in a row, per cent
     _S_SURE,
     _TRUST,  # mean agreement of the last beats, per cent
-) = range(34)
+) = np.arange(34)
 
 
 class RhythmState(NamedTuple):
@@ -330,7 +330,7 @@ def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ig
         if z[slot] < 0:
             z[slot] = start
         if opened[0, kind] < 0 and start + CELL - z[slot] >= least_s * CELL:
-            _open(z, opened, kind, z[slot], 100)
+            _open(z, opened, kind, z[slot], np.int64(100))
     elif z[slot] >= 0:
         n = _close(opened, kind, start, rows, n)
         z[slot] = -1
@@ -735,9 +735,9 @@ def _fold(  # type: ignore[no-untyped-def]
     bias,
     rows,
 ):
-    n = 0
-    k = 0
-    s = 0
+    n = np.int64(0)
+    k = np.int64(0)
+    s = np.int64(0)
     while True:
         cell_end = (z[_CELL] + 1) * CELL
         has_cell = s < cells.size and cell_end <= until

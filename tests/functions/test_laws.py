@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from einthoven.functions import (
@@ -100,6 +100,7 @@ def test_chunks_analysed_apart_and_joined_are_the_whole(
     lengths_s=st.lists(st.floats(0.02, 60.0), min_size=1, max_size=6),
     encoded=st.booleans(),
 )
+@example(seed=345, minutes=5.49625361624298, fs=50.0, lengths_s=[1.3125], encoded=False)
 def test_segments_with_carried_state_are_the_whole(
     seed: int, minutes: float, fs: float, lengths_s: list[float], encoded: bool
 ) -> None:

@@ -11,14 +11,14 @@ from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import Cleaned, CleaningState, Ecg, PatientState
 from einthoven.signal.beats import DETECTION_LAG, PLACE
 from einthoven.signal.filters import CLEAN_REACH, ENVELOPE_REACH, clean
-from einthoven.signal.morphology import BEFORE, CONTEXT_LAG
+from einthoven.signal.morphology import CONTEXT_LAG, REACH
 from einthoven.signal.quality import CELL, CELL_LAG, cells
 from einthoven.signal.recording import Lead
 from einthoven.signal.resampling import Ratio, fill, lost_on_grid, ratio_of, resample
 
 __all__ = ["OVERLAP", "preprocessing"]
 
-OVERLAP: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG + BEFORE
+OVERLAP: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG + REACH
 """Clean samples given again with the next call: what the beats not yet decided need of them (5.6 s)."""
 HOLD_S: Final = 2.0
 """Missing samples take the last valid value for so long, then 0 mV."""

@@ -29,6 +29,7 @@ __all__ = [
     "FEATURES",
     "HISTORY",
     "MINUTE",
+    "REACH",
     "Appearance",
     "MinuteBeat",
     "PatientContext",
@@ -39,6 +40,8 @@ __all__ = [
 
 BEFORE, AFTER = 40, 64
 """Cleaned samples before and after the fiducial that a beat is described by (320 and 512 ms)."""
+REACH = BEFORE + 2
+"""Cleaned samples before the fiducial that its features need: roughness looks at three in a row."""
 MINUTE = 7500
 MINUTES = 3
 """Whole minutes kept before the current one."""
@@ -189,7 +192,7 @@ def describe(
 
     Parameters
     ----------
-    cleaned : shape (n,), units; absolute positions from ``first`` on; reaches `BEFORE` before and `AFTER`
+    cleaned : shape (n,), units; absolute positions from ``first`` on; reaches `REACH` before and `AFTER`
         after each described beat (what is missing at the ends of the recording counts as 0).
     beats : fiducials, ascending: ``known`` already described, then those to describe, then all that
         follow within `CONTEXT_LAG`.

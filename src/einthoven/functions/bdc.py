@@ -29,7 +29,7 @@ from einthoven.signal.resampling import ratio_of, source_positions
 __all__ = ["LAG", "DescribedBeats", "bdc", "describe_beats"]
 
 LAG: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG
-"""Clean samples that a beat needs after it before it is decided, at most (5.9 s)."""
+"""Clean samples that a beat needs after it before it is decided, at most (5.3 s)."""
 _FLUSH: Final = LAG + BLOCK
 
 

@@ -1,9 +1,9 @@
-"""Where the beats are: candidates on the QRS envelope, and two small networks that judge them.
+"""Where the beats are: candidates on the QRS envelope, and small networks that judge them.
 
 The envelope is that of Pan and Tompkins (doi:10.1109/TBME.1985.325532). Their thresholds, their search-back
-and their T-wave rule are replaced by learning: the first network scores every candidate, the second those
-about which the first is in doubt, and a beat is a candidate whose score is high enough and the highest within
-`REFRACTORY`. Both were trained on DS1 (de Chazal's design half of the MIT-BIH records) with real and made
+and their T-wave rule are replaced by learning: one network scores every candidate, three more those about
+which the first is in doubt, and a beat is a candidate whose score is high enough and the highest within
+`REFRACTORY`. They were trained on DS1 (de Chazal's design half of the MIT-BIH records) with real and made
 noise added (`einthoven.runtime.detection`).
 
 Every decision depends on a bounded stretch of signal around it (see `DETECTION_LAG` and
@@ -12,15 +12,12 @@ the whole recording give the same beats.
 """
 
 import functools
-import hashlib
-from importlib import resources
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.errors import DefectError
 from einthoven.signal import candidates, perceptron
 from einthoven.signal.candidates import (
     AHEAD,
@@ -39,6 +36,7 @@ from einthoven.signal.candidates import (
 )
 from einthoven.signal.kernel import kernel
 from einthoven.signal.perceptron import Perceptron
+from einthoven.signal.shipped import shipped
 
 __all__ = [
     "BLOCK",
@@ -59,7 +57,7 @@ __all__ = [
 REFRACTORY: Final = 22
 """Of candidates within 176 ms one can be a beat."""
 DOUBT: Final = 5 * SCORE
-"""First scores below this, either way, are the second network's to judge."""
+"""First scores below this, either way, are for the other networks to judge."""
 THRESHOLD: Final = round(-1.5 * SCORE)
 """Score from which a candidate is a beat. Even odds would be 0; a missed beat is dearer than an extra one."""
 _LIKED_MOST: Final = 14
@@ -142,13 +140,7 @@ def load_judges() -> Judges:
     ------
     DefectError : the file in the package is not the one that this version was released with.
     """
-    content = resources.files("einthoven.signal").joinpath(JUDGES_FILE).read_bytes()
-    if hashlib.sha256(content).hexdigest() != JUDGES_SHA256:
-        raise DefectError(
-            "the beat detector's file does not have the digest that this version was released with.",
-            where=JUDGES_FILE,
-            remedy="Install Einthoven again.",
-        )
+    content = shipped(JUDGES_FILE, JUDGES_SHA256)
     packed = msgspec.msgpack.decode(content, type=_Packed)
     a, b, c = (perceptron.unpack(one) for one in packed.second)
     return Judges(packed.version, perceptron.unpack(packed.first), (a, b, c))

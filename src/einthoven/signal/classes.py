@@ -6,17 +6,16 @@ with the package as one MessagePack file whose digest is checked.
 """
 
 import functools
-import hashlib
-from importlib import resources
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.errors import DefectError
 from einthoven.signal.kernel import kernel
-from einthoven.signal.learning import CLASSES, Ensemble, Head, exponential
+from einthoven.signal.learning import CLASSES, Ensemble, Head
+from einthoven.signal.perceptron import exponential
+from einthoven.signal.shipped import shipped
 
 __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model", "vote"]
 
@@ -112,14 +111,7 @@ def load_model() -> ClassModel:
     ------
     DefectError : the file in the package is not the one that this version was released with.
     """
-    content = resources.files("einthoven.signal").joinpath(MODEL_FILE).read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != MODEL_SHA256:
-        raise DefectError(
-            "the beat classifier's file does not have the digest that this version was released with.",
-            where=MODEL_FILE,
-            remedy="Install Einthoven again.",
-        )
+    content = shipped(MODEL_FILE, MODEL_SHA256)
     return unpack_model(content)
 
 

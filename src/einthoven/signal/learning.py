@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
 from einthoven.signal.morphology import FEATURES
+from einthoven.signal.perceptron import draw, exponential, moments
 
-__all__ = ["CLASSES", "RHYTHM_FEATURES", "Ensemble", "Head", "Layers", "exponential", "fit"]
+__all__ = ["CLASSES", "RHYTHM_FEATURES", "Ensemble", "Head", "Layers", "fit"]
 
 CLASSES = "NSVF"
 """Classes in the order of the outputs."""
@@ -135,7 +136,8 @@ def _head(
     networks: int,
 ) -> Head:
     x = np.ascontiguousarray(features[:, columns])
-    mean, spread = _moments(x)
+    centre, deviation = moments(x)
+    mean, spread = centre.astype(np.float32), (deviation + 1e-6).astype(np.float32)
     scaled = np.clip((x - mean) / spread, -5, 5).astype(np.float32)
     counts = np.maximum(np.bincount(kinds, minlength=recipe.outputs), 1)
     by_kind = np.rint(_GRAIN * (counts.sum() / counts) ** WEIGHT_POWER) / _GRAIN
@@ -161,66 +163,12 @@ def _head(
     return Head(columns.astype(np.int64), mean, spread, trained)
 
 
-def _moments(x: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of each column."""
-    mean, spread = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    _accumulate(x, mean, spread)
-    return mean.astype(np.float32), (spread + 1e-6).astype(np.float32)
-
-
-@kernel
-def _accumulate(x, mean, spread):  # type: ignore[no-untyped-def]
-    """Row after row, so that the order of additions is one."""
-    for k in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            mean[i] += x[k, i]
-    for i in range(x.shape[1]):
-        mean[i] /= max(x.shape[0], 1)
-    for k in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            away = x[k, i] - mean[i]
-            spread[i] += away * away
-    for i in range(x.shape[1]):
-        spread[i] = np.sqrt(spread[i] / max(x.shape[0], 1))
-
-
 @kernel
 def _sum(values):  # type: ignore[no-untyped-def]
     total = 0.0
     for value in values:
         total += value
     return total
-
-
-_HALVES = np.array([2.0**-k for k in range(127)], np.float32)
-
-
-@kernel
-def exponential(x):  # type: ignore[no-untyped-def]
-    """The exponential of a 32-bit ``x`` of at most 0, within 2 units in the last place; 0 below -80.
-
-    A polynomial of degree 6 after Cody and Waite's reduction, coefficients of Cephes ``expf`` (Moshier).
-    """
-    if x < np.float32(-80):
-        return np.float32(0)
-    k = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    r = x - k * np.float32(0.693359375) + k * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    return (p * r * r + r + np.float32(1)) * _HALVES[-np.int64(k)]
-
-
-@kernel
-def _draw(state):  # type: ignore[no-untyped-def]
-    """The next state of Marsaglia's xorshift (J. Stat. Software 8(14), 2003), 64 bits: 13, 7, 17."""
-    state ^= state << np.uint64(13)
-    state ^= state >> np.uint64(7)
-    state ^= state << np.uint64(17)
-    return state
 
 
 @kernel
@@ -245,12 +193,12 @@ def _train(x, kinds, importance, hidden, outputs, epochs, keep, seed):  # type: 
     reach = np.float32(np.sqrt(6.0 / inputs))
     for i in range(inputs):
         for o in range(hidden):
-            state = _draw(state)
+            state = draw(state)
             w1[i, o] = (np.float32(state >> np.uint64(40)) * np.float32(2.0**-23) - np.float32(1)) * reach
     reach = np.float32(np.sqrt(6.0 / hidden))
     for i in range(hidden):
         for o in range(outputs):
-            state = _draw(state)
+            state = draw(state)
             w2[i, o] = (np.float32(state >> np.uint64(40)) * np.float32(2.0**-23) - np.float32(1)) * reach
     b1 = np.zeros((1, hidden), np.float32)
     b2 = np.zeros((1, outputs), np.float32)
@@ -271,7 +219,7 @@ def _train(x, kinds, importance, hidden, outputs, epochs, keep, seed):  # type: 
     power1 = power2 = 1.0
     for _ in range(epochs):
         for i in range(rows - 1, 0, -1):
-            state = _draw(state)
+            state = draw(state)
             j = np.int64((state >> np.uint64(20)) % np.uint64(i + 1))
             order[i], order[j] = order[j], order[i]
         for batch in range(per_epoch):
@@ -282,7 +230,7 @@ def _train(x, kinds, importance, hidden, outputs, epochs, keep, seed):  # type: 
             for row in order[batch * BATCH : (batch + 1) * BATCH]:
                 inner[:] = b1[0]
                 for i in range(inputs):
-                    state = _draw(state)
+                    state = draw(state)
                     value = x[row, i] / keep if (state >> np.uint64(40)) < kept else np.float32(0)
                     shown[i] = value
                     if value != 0:

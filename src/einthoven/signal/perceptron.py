@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
 
-__all__ = ["Perceptron", "Recipe", "answer", "fit", "pack", "unpack"]
+__all__ = ["Perceptron", "Recipe", "answer", "draw", "exponential", "fit", "moments", "pack", "unpack"]
 
 LANES = 64
 """Rows that are answered side by side."""
@@ -82,8 +82,7 @@ def fit(
     AdamW (Loshchilov and Hutter, arXiv 1711.05101) on weighted cross-entropy with input dropout and one
     cycle of the learning rate.
     """
-    mean, spread = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
-    _moments(rows, mean, spread)
+    mean, spread = moments(rows)
     sizes = np.array([rows.shape[1], *recipe.hidden, 1], np.int64)
     centre = mean.astype(np.float32)
     inverse = (1 / (spread + 1e-6)).astype(np.float32)
@@ -102,6 +101,13 @@ def fit(
         np.uint64(seed),
     )
     return Perceptron(centre, inverse, sizes, weights)
+
+
+def moments(rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each column."""
+    mean, spread = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    _moments(rows, mean, spread)
+    return mean, spread
 
 
 @kernel
@@ -166,7 +172,7 @@ def answer(rows, count, perceptron, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def _moments(rows, mean, spread):  # type: ignore[no-untyped-def]
-    """Mean and standard deviation of each column, row after row: one order of additions."""
+    """Row after row, so that the order of additions is one."""
     for k in range(rows.shape[0]):
         for i in range(rows.shape[1]):
             mean[i] += rows[k, i]
@@ -184,7 +190,7 @@ _HALVES = np.array([2.0**-k for k in range(127)], np.float32)
 
 
 @kernel
-def _exponential(x):  # type: ignore[no-untyped-def]
+def exponential(x):  # type: ignore[no-untyped-def]
     """The exponential of a 32-bit ``x`` of at most 0, within 2 units in the last place; 0 below -80.
 
     A polynomial of degree 6 after Cody and Waite's reduction, coefficients of Cephes ``expf`` (Moshier).
@@ -203,7 +209,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _draw(state):  # type: ignore[no-untyped-def]
+def draw(state):  # type: ignore[no-untyped-def]
     """The next state of Marsaglia's xorshift (J. Stat. Software 8(14), 2003), 64 bits: 13, 7, 17."""
     state ^= state << np.uint64(13)
     state ^= state >> np.uint64(7)
@@ -228,7 +234,7 @@ def _train(  # type: ignore[no-untyped-def]
         # He's variance of 2 / inputs, from a flat distribution.
         reach = np.float32(np.sqrt(6.0 / sizes[layer]))
         for i in range(sizes[layer] * sizes[layer + 1]):
-            state = _draw(state)
+            state = draw(state)
             flat = np.float32(state >> np.uint64(40)) * np.float32(2.0**-23) - np.float32(1)
             weights[starts[layer] + i] = flat * reach
     gradients = np.zeros(total, np.float32)
@@ -247,14 +253,14 @@ def _train(  # type: ignore[no-untyped-def]
     zero = np.float32(0)
     for _ in range(epochs):
         for i in range(order.size - 1, 0, -1):
-            state = _draw(state)
+            state = draw(state)
             j = np.int64((state >> np.uint64(20)) % np.uint64(i + 1))
             order[i], order[j] = order[j], order[i]
         for number in range(per_epoch):
             gradients[:] = 0
             for row in order[number * batch : (number + 1) * batch]:
                 for i in range(sizes[0]):
-                    state = _draw(state)
+                    state = draw(state)
                     v = zero
                     if (state >> np.uint64(40)) < kept:
                         v = (rows[row, i] - mean[i]) * inverse[i]
@@ -275,7 +281,7 @@ def _train(  # type: ignore[no-untyped-def]
                         for o in range(width):
                             out[o] = max(out[o], zero)
                 odds = values[layers, 0]
-                small = _exponential(-abs(odds))
+                small = exponential(-abs(odds))
                 share = np.float32(1) / (np.float32(1) + small)
                 if odds < 0:
                     share = np.float32(1) - share

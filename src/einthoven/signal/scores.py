@@ -8,17 +8,15 @@ digest is checked, as those of `einthoven.signal.classes` do.
 """
 
 import functools
-import hashlib
-from importlib import resources
 from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.errors import DefectError
 from einthoven.signal.kernel import kernel
 from einthoven.signal.score_learning import FittedScore
+from einthoven.signal.shipped import shipped
 
 __all__ = [
     "SCORES_FILE",
@@ -99,13 +97,7 @@ def load_scores() -> RhythmScores:
     ------
     DefectError : the file in the package is not the one that this version was released with.
     """
-    content = resources.files("einthoven.signal").joinpath(SCORES_FILE).read_bytes()
-    if hashlib.sha256(content).hexdigest() != SCORES_SHA256:
-        raise DefectError(
-            "the file of the rhythm scores does not have the digest that this version was released with.",
-            where=SCORES_FILE,
-            remedy="Install Einthoven again.",
-        )
+    content = shipped(SCORES_FILE, SCORES_SHA256)
     packed = msgspec.msgpack.decode(content, type=_Packed)
     return RhythmScores(
         packed.version,

@@ -10,6 +10,7 @@
     │  ├─ ReferenceRefused        a reference that points outside its store
     │  └─ StateUnreadable         a patient state of another version, stream or function
     ├─ PeerError                theirs: something we depend on failed; retrying may help
+    │  ├─ DestinationUnavailable  nobody takes connections where segments are to be sent
     │  └─ StoreUnavailable        the object store did not take or give an object
     └─ DefectError              ours: an invariant broke; please report it
 
@@ -22,6 +23,7 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "CallerError",
     "DefectError",
+    "DestinationUnavailable",
     "EinthovenError",
     "Fault",
     "InputInvalid",
@@ -121,6 +123,12 @@ class PeerError(EinthovenError):
 
     fault: ClassVar[Fault] = "peer"
     code: ClassVar[str] = "peer"
+
+
+class DestinationUnavailable(PeerError):
+    """Nobody takes connections where segments are to be sent."""
+
+    code: ClassVar[str] = "destination-unavailable"
 
 
 class StoreUnavailable(PeerError):

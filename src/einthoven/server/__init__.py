@@ -1,0 +1,1 @@
+"""What listens: web services and the processes behind them. I/O."""

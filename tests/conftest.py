@@ -1,6 +1,9 @@
 """What every test may ask for: the real recordings, and how hard to look."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,12 @@ def data() -> Path:
     if not (DATA / "mitdb" / "RECORDS").exists():
         pytest.skip(f"no recordings in {DATA}; set EINTHOVEN_DATA to a folder that holds mitdb, cudb, ...")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def destination() -> Iterator[str]:
+    """The URL of a little service in another process; see `destination.py`."""
+    program = ROOT / "tests" / "destination.py"
+    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as process:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.terminate()

@@ -36,7 +36,6 @@ def command() -> None:
     """Virtual patients that send segments to a service."""
 
 
-# fmt: off - an option a line or two
 @command.command(name="run")
 @click.argument("destination")
 @click.option(
@@ -233,7 +232,6 @@ def command() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as one object.")
 @click.option("--lines", "as_lines", is_flag=True, help="Every second as a line of JSON, and the report.")
-# fmt: on
 def run_command(
     destination: str,
     mix: str | None,

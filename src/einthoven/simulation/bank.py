@@ -144,7 +144,7 @@ class Bank:
         phase_s = patients * traffic.segment_s / traffic.patients - traffic.segment_s - traffic.head_start_s
         self._offsets_ns = [round(1e9 * offset_s) for offset_s in (phase_s + skew_s).tolist()]
         self._starts_ns = self._offsets_ns
-        self._step_ns = [
+        self._step_ns: list[float] = [
             1e9 * self._sizes[record] / self._records[record].info.fs * (1 + off)
             for record, off in zip(self._record_of, drift.tolist(), strict=True)
         ]
@@ -256,7 +256,8 @@ class Bank:
             for number, noise in enumerate(self._noises):
                 seed = (self._traffic.seed, 200 + record, number)
                 values += info.leads[0].gain * noise_mv(noise, seed, start, start + counts.size, info.fs)
-        found = np.clip(np.rint(values / self._shrink(source)), -32767, 32767).astype(np.int16)
+        scaled = np.clip(np.rint(values / self._shrink(source)), -32767, 32767)
+        found: NDArray[np.int16] = scaled.astype(np.int16)
         found[is_missing] = _MISSING
         return found
 

@@ -193,14 +193,14 @@ class _Absences:
         rng = np.random.default_rng((traffic.seed, 22))
         leaving = round(traffic.offline_share * traffic.patients)
         chosen = rng.permutation(traffic.patients)[:leaving].tolist()
-        self._begins = dict(zip(chosen, rng.random(leaving).tolist(), strict=True))
+        self._begins: dict[int, float] = dict(zip(chosen, rng.random(leaving).tolist(), strict=True))
         self._length_s = traffic.offline_s
         self._round_s = _ABSENCE_SHARE * traffic.offline_s
         self._end_s = end_s
 
     def until(self, patient: int, at_s: float) -> float:
         """When the patient can deliver what is ready at ``at_s``; at the end everybody comes back."""
-        begin = self._begins.get(patient)
+        begin: float | None = self._begins.get(patient)
         if begin is None or at_s >= self._end_s:
             return at_s
         turn = math.floor(at_s / self._round_s)

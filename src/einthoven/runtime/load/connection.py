@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)  # of uvloop: like one, but not a kind of one
-        transport.set_write_buffer_limits(high=2**30)
+        self._transport.set_write_buffer_limits(high=2**30)
 
     def send(self, content: bytes) -> None:
         """Send a whole request; the answer is told to the owner."""

@@ -13,7 +13,7 @@ import asyncio
 import gc
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Final
 
 from einthoven.errors import DestinationUnavailable
@@ -310,8 +310,8 @@ class LoadRun:
         self._ready.appendleft(pending)
         self._dispatch()
 
-    def _start(self, work: "asyncio.Future[None] | object") -> None:
-        task = self._loop.create_task(work)  # type: ignore[arg-type]
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -35,4 +35,4 @@ def destination() -> Iterator[str]:
     program = ROOT / "tests" / "destination.py"
     with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as process:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.terminate()
+        process.kill()

@@ -158,6 +158,7 @@ class Destination:
 def main() -> None:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen(128)
     print(listening.getsockname()[1], flush=True)  # noqa: T201
     settings = uvicorn.Config(Destination(), log_level="critical", access_log=False, lifespan="off")
     uvicorn.Server(settings).run(sockets=[listening])

@@ -42,7 +42,9 @@ def segment(sent: Sent) -> Segment:
         counts = np.frombuffer(raw, "<i2").astype(np.int16)
     info = RecordingInfo("sent", sent.fs, (Lead(sent.lead, sent.gain, sent.baseline),), counts.size)
     patient = sent.patient_id or sent.device_id
-    return Segment(patient, sent.device_id, sent.sequence, int(sent.start_time), Recording(info, counts[None, :]))
+    return Segment(
+        patient, sent.device_id, sent.sequence, int(sent.start_time), Recording(info, counts[None, :])
+    )
 
 
 def answer(receipt: Receipt) -> dict[str, Any]:
@@ -99,9 +101,7 @@ class Destination:
             await self.say(send, 429, b"{}", (b"retry-after", b"0.05"))
         elif behaviour == "broken" and is_bad_turn:
             await self.say(send, 500, b"oh")
-        elif behaviour == "hangs" and is_bad_turn:
-            await asyncio.sleep(3600)
-        elif behaviour == "silent":
+        elif (behaviour == "hangs" and is_bad_turn) or behaviour == "silent":
             await asyncio.sleep(3600)
         elif behaviour == "error-text" and is_bad_turn:
             await self.say(send, 200, b'{"error":"out of memory"}')

@@ -8,7 +8,9 @@
     │  ├─ RecordingNotFound       no recording at that path
     │  ├─ RecordingUnreadable     a file or payload that we refuse to guess about
     │  ├─ ReferenceRefused        a reference that points outside its store
-    │  └─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ DestinationRefused      segments must not be sent there from here
+    │  └─ TooManyRuns             as many runs go on as this service does at once
     ├─ PeerError                theirs: something we depend on failed; retrying may help
     │  ├─ DestinationUnavailable  nobody takes connections where segments are to be sent
     │  └─ StoreUnavailable        the object store did not take or give an object
@@ -23,6 +25,7 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "CallerError",
     "DefectError",
+    "DestinationRefused",
     "DestinationUnavailable",
     "EinthovenError",
     "Fault",
@@ -33,6 +36,7 @@ __all__ = [
     "ReferenceRefused",
     "StateUnreadable",
     "StoreUnavailable",
+    "TooManyRuns",
 ]
 
 Fault = Literal["caller", "peer", "ours"]
@@ -116,6 +120,18 @@ class StateUnreadable(CallerError):
     """A patient state of another version, another stream or another function."""
 
     code: ClassVar[str] = "state-unreadable"
+
+
+class DestinationRefused(CallerError):
+    """Segments must not be sent there from here."""
+
+    code: ClassVar[str] = "destination-refused"
+
+
+class TooManyRuns(CallerError):
+    """As many runs go on as this service does at once."""
+
+    code: ClassVar[str] = "too-many-runs"
 
 
 class PeerError(EinthovenError):

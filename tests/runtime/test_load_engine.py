@@ -1,4 +1,4 @@
-"""Runs against a real little service in another process: all is counted, nothing is lost, no lie is believed."""
+"""Runs against a real little service: all is counted, nothing is lost, no lie is believed."""
 
 import asyncio
 import json
@@ -141,10 +141,11 @@ def test_findings_that_cannot_be_are_found(destination: str, behaviour: str, err
 
 
 def test_a_refusal_for_good_is_not_repeated(destination: str) -> None:
-    report = run(f"{destination}/guarded/x", token="eig_wrong")
+    wrong, right = "eig_wrong", "eig_right"
+    report = run(f"{destination}/guarded/x", token=wrong)
     assert report.errors == {"refused-token-unknown": 60}
     assert (report.counts.refused, report.counts.retries, report.lost) == (60, 0, 60)
-    assert run(f"{destination}/guarded/y", token="eig_right").is_whole
+    assert run(f"{destination}/guarded/y", token=right).is_whole
 
 
 def test_latency_counts_from_when_a_segment_was_due(destination: str) -> None:

@@ -20,7 +20,9 @@ def of(durations: list[float]) -> Histogram:
 
 
 @given(DURATIONS, st.floats(0, 1))
-def test_a_percentile_is_within_the_stated_error_of_the_exact_one(durations: list[float], share: float) -> None:
+def test_a_percentile_is_within_the_stated_error_of_the_exact_one(
+    durations: list[float], share: float
+) -> None:
     exact_s = float(np.quantile(durations, share, method="inverted_cdf"))
     found_s = of(durations).quantile_s(share)
     assert found_s == pytest.approx(exact_s, rel=RELATIVE_ERROR, abs=0.6e-6)

@@ -22,7 +22,8 @@ BEGIN_NS = 1_700_000_000_000_000_000
 
 
 def filled(traffic: Traffic, records, encoding="json", names=None, **more) -> Bank:
-    bank = Bank(traffic, records, encoding, names or Names(), **more)
+    endless = msgspec.structs.replace(traffic, duration_s=None)
+    bank = Bank(endless, records, encoding, names or Names(), **more)
     shares = list(bank.fill())
     assert shares[-1] == 1
     bank.begin(BEGIN_NS)
@@ -65,6 +66,13 @@ def test_bodies_carry_the_fields_and_samples_of_their_segments(encoding, patient
         assert any(np.array_equal(counts(fields, encoding), piece) for piece in pieces)
 
 
+def test_only_what_will_be_sent_is_encoded() -> None:
+    traffic = Traffic(patients=2, segments_per_minute=60, duration_s=3)
+    bank = Bank(traffic, [a_recording(duration_s=60), a_recording(duration_s=60)], "json", Names())
+    assert len(list(bank.fill())) == 6
+    assert all(decoded(bank.body([one]), "json")[0]["samples"] for one in deliveries(traffic))
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_stream_walks_through_its_record_and_begins_again(encoding: str) -> None:
     recording = a_recording(duration_s=5.0)
@@ -73,9 +81,7 @@ def test_a_stream_walks_through_its_record_and_begins_again(encoding: str) -> No
     walked = np.concatenate([counts(fields, encoding) for fields in bodies[:5]])
     begins = [k for k in range(5) if np.array_equal(np.roll(recording.counts[0], -125 * k), walked)]
     assert len(begins) == 1
-    np.testing.assert_array_equal(
-        walked, np.concatenate([counts(fields, encoding) for fields in bodies[5:]])
-    )
+    np.testing.assert_array_equal(walked, np.concatenate([counts(fields, encoding) for fields in bodies[5:]]))
 
 
 def test_segments_of_a_stream_follow_each_other_to_the_nanosecond() -> None:

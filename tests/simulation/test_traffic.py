@@ -92,11 +92,11 @@ def test_requests_hold_every_delivery_in_order(traffic: Traffic) -> None:
 
 
 @given(st.integers(1, 200), st.sampled_from([1.0, 2.0, 6.0]), st.integers(1, 5))
-def test_streams_start_evenly_over_the_time_between_two_files(patients: int, per_minute: float, rounds: int) -> None:
+def test_streams_start_evenly_over_the_time_between_two_files(
+    patients: int, per_minute: float, rounds: int
+) -> None:
     """As the article's streams do: 60/(CS·FPM) s apart, and each sends every 60/FPM s."""
-    traffic = Traffic(
-        patients=patients, segments_per_minute=per_minute, duration_s=rounds * 60 / per_minute
-    )
+    traffic = Traffic(patients=patients, segments_per_minute=per_minute, duration_s=rounds * 60 / per_minute)
     dues = [one.due_s for one in deliveries(traffic)]
     np.testing.assert_allclose(dues, np.arange(patients * rounds) * 60 / (patients * per_minute))
 
@@ -107,9 +107,7 @@ def test_two_patients_and_two_files_a_minute_send_every_fifteen_seconds() -> Non
 
 
 def test_a_patient_is_away_for_as_long_as_asked_and_then_comes_with_everything() -> None:
-    traffic = Traffic(
-        patients=10, segments_per_minute=60, duration_s=600, offline_share=0.3, offline_s=30
-    )
+    traffic = Traffic(patients=10, segments_per_minute=60, duration_s=600, offline_share=0.3, offline_s=30)
     back = defaultdict(lambda: defaultdict(int))
     for one in deliveries(traffic):
         if one.kind == "buffered":
@@ -129,8 +127,12 @@ def test_a_late_segment_comes_after_its_successor() -> None:
     assert behind > 0.8 * len(late), "unless its successor is late too"
 
 
-@given(st.floats(0.1, 1e4), st.floats(0, 100), st.floats(0, 200), st.floats(1, 20), st.lists(st.floats(0, 1e4)))
-def test_the_pace_and_its_inverse_agree(rate: float, ramp_s: float, at_s: float, factor: float, numbers) -> None:
+@given(
+    st.floats(0.1, 1e4), st.floats(0, 100), st.floats(0, 200), st.floats(1, 20), st.lists(st.floats(0, 1e4))
+)
+def test_the_pace_and_its_inverse_agree(
+    rate: float, ramp_s: float, at_s: float, factor: float, numbers
+) -> None:
     pace = Pace(rate, ramp_s, (Burst(at_s, 10, factor),))
     for n in numbers:
         assert math.isclose(pace.passed(pace.due_s(n)), n, rel_tol=1e-6, abs_tol=1e-5)
@@ -155,7 +157,13 @@ def test_no_stream_runs_ahead_of_the_clock() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("patients", 0), ("patients", 10_001), ("batch", 257), ("late_share", 1.1), ("rate_per_s", float("nan"))],
+    [
+        ("patients", 0),
+        ("patients", 10_001),
+        ("batch", 257),
+        ("late_share", 1.1),
+        ("rate_per_s", float("nan")),
+    ],
 )
 def test_what_cannot_be_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(InputInvalid, match=field):

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import signal
+import socket
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import msgspec
+import uvicorn
 from rich.console import Console
 from rich.live import Live
 
@@ -17,10 +20,12 @@ from einthoven.cli.machine import machine
 from einthoven.cli.patients_view import RunView, ending
 from einthoven.clock import SystemClock
 from einthoven.errors import DefectError, InputInvalid
+from einthoven.notice import SHORT_NOTICE
 from einthoven.runtime.load.target import Target
 from einthoven.server.patient_runs import RunProcess, RunSettings, error_of, perform, summary
+from einthoven.server.patient_service import patient_service
 from einthoven.simulation.bank import Names
-from einthoven.simulation.noise import Noise
+from einthoven.simulation.noise import Noise, NoiseKind
 from einthoven.simulation.traffic import MAX_BATCH, MAX_PATIENTS, Traffic
 from einthoven.version import __version__
 
@@ -337,4 +342,48 @@ def _noise(text: str) -> Noise:
         amplitude_mv = float(amplitude or 0.1)
     except ValueError:
         raise InputInvalid("the noise cannot be read.", where="noise", remedy="Write kind:mV.") from None
-    return msgspec.convert({"kind": kind, "amplitude_mv": amplitude_mv}, Noise)
+    return Noise(cast("NoiseKind", kind), amplitude_mv)
+
+
+@command.command(name="serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8090,
+    show_default=True,
+    help="Port to listen on; 0 for any that is free.",
+)
+@click.option(
+    "--allow-destination",
+    "allowed",
+    multiple=True,
+    help="Host, or host:port, besides this machine that runs may send to. May be given more than once.",
+)
+def serve_command(host: str, port: int, allowed: tuple[str, ...]) -> int:
+    """Start, watch and stop runs from a web page.
+
+    Whoever has the address that is printed at the start can make this machine send as much as it is able to:
+    let it listen on other addresses than 127.0.0.1, and allow destinations, only where you may.
+    """
+    token = secrets.token_urlsafe(32)
+    app = patient_service(token, allowed)
+    try:
+        listening = socket.create_server((host, port), family=_family(host))
+    except OSError as error:
+        raise InputInvalid(
+            f"it cannot listen there ({error.strerror}).",
+            where=f"{host}:{port}",
+            remedy="Give another --port.",
+        ) from None
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"Open http://{shown}:{listening.getsockname()[1]}/#token={token}")
+    click.echo(SHORT_NOTICE, err=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,7 +1,7 @@
 """A run of virtual patients from its settings to its report: in this process, or watched from another.
 
-The settings, events and report are JSON, one object a line, so that a terminal, a web page and a test watch
-the same run in the same way, and none of them disturbs what it measures.
+Events and report are JSON, one object a line, so that a terminal, a web page and a test watch the same run in
+the same way, and none of them disturbs what it measures.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from einthoven.clock import SystemClock
-from einthoven.errors import DefectError, EinthovenError, RecordingNotFound
+from einthoven.errors import DefectError, EinthovenError, InputInvalid, RecordingNotFound
 from einthoven.records import open_recording
 from einthoven.runtime.load.engine import LoadRun
 from einthoven.runtime.load.report import Counts, Report, Second
@@ -34,6 +34,9 @@ Tell = Callable[[Event], None]
 _PROGRESS_STEPS: Final = 20
 _LONGEST_LINE: Final = 64 * 2**20
 _STOP_S: Final = 5.0
+_FASTEST_PER_S: Final = 20_000.0
+"""A closed run is thought to reach at most this, when the streams' first stamps are chosen."""
+_LONG_S: Final = 3600.0
 
 
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,13 +61,15 @@ def perform(settings: RunSettings, tell: Tell) -> Report:
     ------
     EinthovenError : settings that contradict each other, unreadable records, nobody at the destination.
     """
+    traffic, head_start_s = _planned(settings)
     with ExitStack() as stack:
         bank = Bank(
-            settings.traffic,
+            traffic,
             list(_sources(settings, stack)),
             settings.target.encoding,
             settings.names,
             noises=settings.noises,
+            head_start_s=head_start_s,
         )
         told = -1
         for share in bank.fill():
@@ -72,20 +77,37 @@ def perform(settings: RunSettings, tell: Tell) -> Report:
                 told = int(share * _PROGRESS_STEPS)
                 tell({"event": "preparing", "share": round(share, 3)})
         with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-            report = runner.run(_perform(settings, bank, tell))
+            report = runner.run(_perform(settings.target, traffic, bank, tell))
         if settings.truth is not None:
             _write_truth(Path(settings.truth), bank, settings.traffic, report)
     return report
 
 
-async def _perform(settings: RunSettings, bank: Bank, tell: Tell) -> Report:
+def _planned(settings: RunSettings) -> tuple[Traffic, float]:
+    """The traffic to plan, and how far in the past its streams begin.
+
+    A closed run has no schedule: its plan is endless, and it ends by the clock.
+    """
+    traffic = settings.traffic
+    if not settings.target.is_closed:
+        return traffic, traffic.head_start_s
+    if traffic.offline_share or traffic.burst_at_s is not None or traffic.ramp_s:
+        raise InputInvalid(
+            "a closed run has no schedule for absences, bursts and ramps.",
+            where="closed",
+            remedy="Give a rate instead.",
+        )
+    fastest = msgspec.structs.replace(
+        traffic, rate_per_s=_FASTEST_PER_S, duration_s=settings.target.duration_s or _LONG_S
+    )
+    return msgspec.structs.replace(traffic, duration_s=None), fastest.head_start_s
+
+
+async def _perform(target: Target, traffic: Traffic, bank: Bank, tell: Tell) -> Report:
     def watch(second: Second, counts: Counts) -> None:
         tell({"event": "second", **msgspec.to_builtins(second), "counts": msgspec.to_builtins(counts)})
 
-    traffic = settings.traffic
-    if settings.target.is_closed:
-        traffic = msgspec.structs.replace(traffic, duration_s=None)
-    run = LoadRun(settings.target, requests(traffic), bank, watch)
+    run = LoadRun(target, requests(traffic), bank, watch)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not in the main thread
@@ -147,7 +169,7 @@ def run_alone() -> None:
         sys.stdout.buffer.flush()
 
     try:
-        settings = msgspec.json.decode(sys.stdin.buffer.read(), type=RunSettings)
+        settings = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=RunSettings)
         report = perform(settings, tell)
     except EinthovenError as error:
         tell({"event": "failed", "error": error.as_dict()})
@@ -184,7 +206,7 @@ class RunProcess:
         )
         if process.stdin is None or process.stdout is None:
             raise DefectError("a child process has no pipes.")
-        process.stdin.write(msgspec.json.encode(self._settings))
+        process.stdin.write(msgspec.msgpack.encode(self._settings))  # JSON has no infinity
         process.stdin.close()
         try:
             async for line in process.stdout:

@@ -104,6 +104,7 @@ class Bank:
     ----------
     records : each patient walks through one of them; many patients share one, from different places.
     noises : added to records that are not virtual patients (those carry theirs in the scene).
+    head_start_s : how far in the past the streams begin; None for what the traffic says.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Bank:
         names: Names,
         *,
         noises: Sequence[Noise] = (),
+        head_start_s: float | None = None,
     ) -> None:
         if not records:
             raise InputInvalid("there is no record to send.", where="records")
@@ -129,7 +131,7 @@ class Bank:
         self._names = names
         self._noises = tuple(noises)
         self._sizes = [max(1, round(traffic.segment_s * one.info.fs)) for one in self._records]
-        self._pieces: list[list[bytes]] = [[] for _ in self._records]
+        self._pieces = [[b""] * self._available(record) for record in range(len(self._records))]
         rng = np.random.default_rng((traffic.seed, 31))
         order = rng.permutation(len(self._records))
         patients = np.arange(traffic.patients)
@@ -141,8 +143,9 @@ class Bank:
             int(place * self._available(record))
             for place, record in zip(places.tolist(), self._record_of, strict=True)
         ]
-        phase_s = patients * traffic.segment_s / traffic.patients - traffic.segment_s - traffic.head_start_s
-        self._offsets_ns = [round(1e9 * offset_s) for offset_s in (phase_s + skew_s).tolist()]
+        ahead_s = traffic.head_start_s if head_start_s is None else head_start_s
+        phase_s = patients * traffic.segment_s / traffic.patients - traffic.segment_s - ahead_s
+        self._offsets_ns: list[int] = [round(1e9 * offset_s) for offset_s in (phase_s + skew_s).tolist()]
         self._starts_ns = self._offsets_ns
         self._step_ns: list[float] = [
             1e9 * self._sizes[record] / self._records[record].info.fs * (1 + off)
@@ -153,17 +156,27 @@ class Bank:
         self._format = struct.Struct(">Q")
 
     def fill(self) -> Iterator[float]:
-        """Encode every piece; yields the share that is done. To be exhausted before the first `body`."""
-        total = sum(self._available(record) for record in range(len(self._records)))
-        done = 0
-        for record, source in enumerate(self._records):
-            size = self._sizes[record]
-            pieces = self._pieces[record]
-            while len(pieces) < self._available(record):
-                start = len(pieces) * size
-                pieces.append(self._tail(source, self._counts(source, start, start + size, record)))
-                done += 1
-                yield done / total
+        """Encode the pieces that will be sent; yields the share that is done.
+
+        To be exhausted before the first `body`.
+        """
+        wanted = self._wanted()
+        for done, (record, piece) in enumerate(wanted):
+            source, size = self._records[record], self._sizes[record]
+            counts = self._counts(source, piece * size, (piece + 1) * size, record)
+            self._pieces[record][piece] = self._tail(source, counts)
+            yield (done + 1) / len(wanted)
+
+    def _wanted(self) -> list[tuple[int, int]]:
+        """Numbers of records and pieces that some patient comes to."""
+        total, patients = self._traffic.segments, self._traffic.patients
+        found: set[tuple[int, int]] = set()
+        for stream, record in enumerate(self._record_of):
+            available = self._available(record)
+            rounds = available if total is None else min(available, -(-(total - stream) // patients))
+            first = self._first_piece[stream]
+            found |= {(record, (first + number) % available) for number in range(rounds)}
+        return sorted(found)
 
     def begin(self, begin_ns: int) -> None:
         """The run starts: ``begin_ns`` is UTC, ns since the epoch. To be called before the first `body`."""

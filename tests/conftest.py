@@ -1,5 +1,6 @@
 """What every test may ask for: the real recordings, and how hard to look."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -29,10 +30,25 @@ def data() -> Path:
     return DATA
 
 
+@contextlib.contextmanager
+def running_destination(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A little service in another process, and its port; see `destination.py`."""
+    program = [sys.executable, str(ROOT / "tests" / "destination.py"), *words]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
 @pytest.fixture(scope="session")
 def destination() -> Iterator[str]:
-    """The URL of a little service in another process; see `destination.py`."""
-    program = ROOT / "tests" / "destination.py"
-    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as process:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.kill()
+    """The URL of a little service for all tests."""
+    with running_destination() as (_, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def a_destination():
+    """Starts one of one's own."""
+    return running_destination

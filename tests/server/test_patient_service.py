@@ -51,8 +51,10 @@ def service() -> Iterator[Service]:
         "allowed.invalid:81",
     ]
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
-        yield Service(process.stdout.readline())
-        process.terminate()
+        try:
+            yield Service(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 def an_order(destination: str, **traffic: Any) -> dict:

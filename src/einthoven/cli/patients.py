@@ -313,6 +313,8 @@ async def _watched(settings: RunSettings) -> dict[str, Any]:
                 return event
             view.take(event)
             live.update(view.draw(), refresh=True)
+    if process.is_stopped:
+        raise click.Abort
     raise DefectError("the run ended without a report.")
 
 

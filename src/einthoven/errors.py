@@ -8,9 +8,15 @@
     │  ├─ RecordingNotFound       no recording at that path
     │  ├─ RecordingUnreadable     a file or payload that we refuse to guess about
     │  ├─ ReferenceRefused        a reference that points outside its store
-    │  └─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ TokenInvalid            no token, or one that is unknown, expired or revoked
+    │  ├─ AccessDenied            a valid token that may not do this
+    │  └─ SequenceReused          a device's sequence number came again with other content
     ├─ PeerError                theirs: something we depend on failed; retrying may help
-    │  └─ StoreUnavailable        the object store did not take or give an object
+    │  ├─ StoreUnavailable        the object store did not take or give an object
+    │  ├─ DatabaseUnavailable     the database did not answer
+    │  └─ Overloaded              more work is waiting than fits; nothing was accepted
+    │     └─ RateExceeded           one sender sends more than it may
     └─ DefectError              ours: an invariant broke; please report it
 
 Each error says what, where and the remedy, and carries the same facts as attributes, with a
@@ -20,17 +26,23 @@ machine-readable ``code``. Nothing in a message is a sample, a patient identifie
 from typing import Any, ClassVar, Literal
 
 __all__ = [
+    "AccessDenied",
     "CallerError",
+    "DatabaseUnavailable",
     "DefectError",
     "EinthovenError",
     "Fault",
     "InputInvalid",
+    "Overloaded",
     "PeerError",
+    "RateExceeded",
     "RecordingNotFound",
     "RecordingUnreadable",
     "ReferenceRefused",
+    "SequenceReused",
     "StateUnreadable",
     "StoreUnavailable",
+    "TokenInvalid",
 ]
 
 Fault = Literal["caller", "peer", "ours"]
@@ -116,6 +128,24 @@ class StateUnreadable(CallerError):
     code: ClassVar[str] = "state-unreadable"
 
 
+class TokenInvalid(CallerError):
+    """No token, or one that is unknown, expired or revoked."""
+
+    code: ClassVar[str] = "token-invalid"
+
+
+class AccessDenied(CallerError):
+    """A valid token that may not do this."""
+
+    code: ClassVar[str] = "access-denied"
+
+
+class SequenceReused(CallerError):
+    """A device's sequence number came again with other content."""
+
+    code: ClassVar[str] = "sequence-reused"
+
+
 class PeerError(EinthovenError):
     """Something we depend on failed; retrying may help."""
 
@@ -127,6 +157,24 @@ class StoreUnavailable(PeerError):
     """The object store did not take or give an object."""
 
     code: ClassVar[str] = "store-unavailable"
+
+
+class DatabaseUnavailable(PeerError):
+    """The database did not answer."""
+
+    code: ClassVar[str] = "database-unavailable"
+
+
+class Overloaded(PeerError):
+    """More work is waiting than fits; nothing of this was accepted."""
+
+    code: ClassVar[str] = "overloaded"
+
+
+class RateExceeded(Overloaded):
+    """One sender sends more than it may; nothing of this was accepted."""
+
+    code: ClassVar[str] = "rate-exceeded"
 
 
 class DefectError(EinthovenError):

@@ -1,5 +1,16 @@
-"""Where objects are kept."""
+"""Where objects and tables are kept."""
 
+from einthoven.storage.database import LOCK, Connection, Database, Statements, within
 from einthoven.storage.objects import FolderStore, ObjectStore
+from einthoven.storage.opening import open_database
 
-__all__ = ["FolderStore", "ObjectStore"]
+__all__ = [
+    "LOCK",
+    "Connection",
+    "Database",
+    "FolderStore",
+    "ObjectStore",
+    "Statements",
+    "open_database",
+    "within",
+]

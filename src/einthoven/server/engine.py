@@ -1,0 +1,558 @@
+"""What happens to a batch of segments: analysed in order, and all that follows from it committed at once.
+
+One transaction holds the segments, their samples, the answers, the patients' states and the alerts. So
+whatever dies, an acknowledged segment is on disk, and what is not acknowledged left no trace or is recognised
+when it comes again. Any number of engines may work on one database: each stream has a version, and a batch in
+which another engine was faster with a stream does that stream again from what the other one left.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from einthoven.errors import (
+    DefectError,
+    EinthovenError,
+    InputInvalid,
+    Overloaded,
+    SequenceReused,
+    StateUnreadable,
+)
+from einthoven.functions import PatientState, decode_state, encode_state
+from einthoven.runtime.online import Stream, advance, place
+from einthoven.server.wire import (
+    Answer,
+    Arrival,
+    answer_of,
+    decode_answer,
+    digest_of,
+    encode_answer,
+    utc_text,
+)
+from einthoven.signal.findings import Findings
+from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment
+from einthoven.storage.database import Connection, Row, Statements, within
+
+__all__ = ["Engine", "Outcome", "Recorded"]
+
+Outcome = Answer | EinthovenError
+
+_KEPT: Final = 20_000
+"""Streams kept in memory; the others are read again."""
+_ATTEMPTS: Final = 12
+"""How often a batch is done again because others were faster, before it is given back."""
+
+
+class _Known(msgspec.Struct, eq=False):
+    """One stream as this engine last saw it committed."""
+
+    id: int
+    patient: str
+    version: int
+    waiting: int
+    """Segments that were accepted and not analysed."""
+    stream: Stream
+
+
+class Recorded(msgspec.Struct, frozen=True, eq=False):
+    """What one segment found, for whoever takes part in the transaction."""
+
+    org: str
+    patient: str
+    stream: int
+    findings: Findings
+    start_ns: int
+    received_ns: int
+
+
+class _Entry(msgspec.Struct, eq=False):
+    """One segment to be written."""
+
+    index: int | None
+    """Its place among the arrivals; None for one that was waiting."""
+    arrival: Arrival
+    digest: int
+    answer: Answer
+    findings: Findings | None
+    start_ns: int
+    is_new: bool
+    """Whether its samples are not in the journal yet."""
+
+
+class _Plan(msgspec.Struct, eq=False):
+    """What is to be written of one stream, if nobody else was faster."""
+
+    key: tuple[str, str]
+    known: _Known | None
+    after: Stream
+    waiting: int
+    entries: list[_Entry]
+    indices: list[int]
+    """Arrivals that are done again where somebody was."""
+    skew_ns: int | None = None
+    """How much later the newest segment arrived than its last sample was taken, by the device's clock."""
+
+
+Follow = Callable[[Statements, Sequence[Recorded]], object]
+"""What else belongs into the transaction: alerts."""
+
+
+class Engine:
+    """Analyses and commits; for one thread.
+
+    Parameters
+    ----------
+    follow : called inside each transaction with what was found; its result is handed to ``committed``.
+    committed : called after each transaction with what ``follow`` gave.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        follow: Follow = lambda _statements, _found: None,
+        committed: Callable[[object], None] = lambda _result: None,
+    ) -> None:
+        self._connection = connection
+        self._follow = follow
+        self._committed = committed
+        self._streams: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+
+    def process(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
+        """What becomes of each; when this returns, all that is not an error is on disk.
+
+        Raises
+        ------
+        DatabaseUnavailable : nothing of the batch is known to be on disk; sent again, nothing is done twice.
+        """
+        outcomes: list[Outcome | None] = [None] * len(arrivals)
+        left = list(range(len(arrivals)))
+        for _ in range(_ATTEMPTS + len(arrivals)):
+            if not left:
+                break
+            now, later = _first_of_each(left, arrivals)
+            self._read(arrivals[i] for i in now)
+            plans = []
+            for group in _by_stream(now, arrivals):
+                plan = self._plan(group, arrivals, outcomes)
+                if plan is not None:
+                    plans.append(plan)
+            left = sorted([*self._write(plans, outcomes), *later])
+        for index in left:
+            outcomes[index] = Overloaded(
+                "others were faster with this stream every time.",
+                where="stream",
+                remedy="Send the segment again.",
+            )
+        if None in outcomes:
+            raise DefectError("a segment has no outcome.")
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def work_off(self, most: int) -> int:
+        """Analyse segments that were accepted and wait, oldest first; how many were."""
+        with self._connection.reading() as statements:
+            rows = statements.rows(
+                "SELECT org, device FROM streams WHERE waiting > 0 ORDER BY seen_ns LIMIT ?", (most,)
+            )
+        plans = []
+        for org, device in rows:
+            self._read_streams([(org, device)])
+            known = self._streams.get((org, device))
+            if known is not None and known.waiting:
+                plan = _Plan((org, device), known, known.stream, known.waiting, [], [])
+                self._take_waiting(plan, None)
+                plans.append(plan)
+        self._write(plans, [])
+        return sum(len(plan.entries) for plan in plans)
+
+    # ---------------------------------------------------------------- read
+
+    def _read(self, arrivals: Iterable[Arrival]) -> None:
+        """Bring what is known of these streams up to date."""
+        keys = {(one.org, one.segment.device): None for one in arrivals}
+        cached = {known.id: key for key in keys if (known := self._streams.get(key)) is not None}
+        stale = [key for key in keys if key not in self._streams]
+        if cached:
+            with self._connection.reading() as statements:
+                rows = statements.rows(
+                    within("SELECT id, version FROM streams WHERE id IN (*)", len(cached)), list(cached)
+                )
+            versions = _versions(rows)
+            stale += [key for id_, key in cached.items() if versions.get(id_) != self._streams[key].version]
+        self._read_streams(stale)
+
+    def _read_streams(self, keys: Sequence[tuple[str, str]]) -> None:
+        if not keys:
+            return
+        with self._connection.reading() as statements:
+            for org, device in keys:
+                rows = statements.rows(_STREAM, (org, device))
+                if rows:
+                    self._streams[org, device] = _known(rows[0])
+                else:
+                    self._streams.pop((org, device), None)
+
+    # ---------------------------------------------------------------- plan
+
+    def _plan(
+        self, indices: Sequence[int], arrivals: Sequence[Arrival], outcomes: list[Outcome | None]
+    ) -> _Plan | None:
+        """Analyse the segments of one stream as far as nothing speaks against it."""
+        first = arrivals[indices[0]]
+        key = (first.org, first.segment.device)
+        known = self._streams.get(key)
+        stream = known.stream if known else None
+        plan: _Plan | None = None
+        for index in indices:
+            arrival = arrivals[index]
+            try:
+                if known is not None and arrival.segment.patient != known.patient:
+                    raise InputInvalid(
+                        "the device sends for another patient.",
+                        where="deviceId",
+                        remedy="Give each patient's device its own name.",
+                    )
+                if plan is None and known is not None:
+                    plan = _Plan(key, known, known.stream, known.waiting, [], [])
+                before = plan.after if plan else stream
+                if before is not None and arrival.segment.sequence < before.next_sequence:
+                    outcomes[index] = self._seen(plan, index, arrival)
+                    continue
+                if arrival.mode == "accept" and plan is not None and plan.waiting:
+                    outcome = self._kept(plan, arrival)
+                    if outcome is not None:
+                        outcomes[index] = outcome
+                        continue
+                elif plan is not None and plan.waiting:
+                    answered = self._take_waiting(plan, arrival)
+                    if answered is not None:
+                        outcomes[index] = answered
+                        continue
+                    before = plan.after
+                if arrival.mode == "accept":
+                    after, findings = before or _begun(arrival.segment), None
+                    answer = Answer(arrival.segment.sequence, "accepted")
+                else:
+                    findings, after = advance(
+                        place(before, arrival.segment, is_last=arrival.is_last), arrival.segment
+                    )
+                    answer = answer_of(arrival.segment.sequence, findings, after.start_ns)
+            except EinthovenError as error:
+                outcomes[index] = error
+                continue
+            if plan is None:
+                plan = _Plan(key, None, after, 0, [], [])
+            plan.after = after
+            plan.waiting += findings is None
+            plan.skew_ns = arrival.received_ns - _end_ns(arrival.segment)
+            plan.indices.append(index)
+            plan.entries.append(
+                _Entry(
+                    index, arrival, digest_of(arrival.segment), answer, findings, after.start_ns, is_new=True
+                )
+            )
+        return plan
+
+    def _seen(self, plan: _Plan | None, index: int, arrival: Arrival) -> Outcome | None:
+        """The answer to a segment whose turn is over: the first one again, or late."""
+        if plan is None:
+            raise DefectError("a segment is late in a stream that is not known.")
+        known = self._kept(plan, arrival)
+        if known is not None:
+            return known
+        sequence, digest = arrival.segment.sequence, digest_of(arrival.segment)
+        answer = Answer(sequence, "late", start_time=utc_text(plan.after.start_ns))
+        plan.indices.append(index)
+        plan.entries.append(_Entry(index, arrival, digest, answer, None, plan.after.start_ns, is_new=True))
+        return None
+
+    def _kept(self, plan: _Plan, arrival: Arrival) -> Outcome | None:
+        """The answer to a segment that is on disk already."""
+        if plan.known is None:
+            return None
+        with self._connection.reading() as statements:
+            rows = statements.rows(
+                "SELECT digest, answer FROM segments WHERE stream = ? AND sequence = ?",
+                (plan.known.id, arrival.segment.sequence),
+            )
+        if not rows:
+            return None
+        if rows[0][0] != digest_of(arrival.segment):
+            return _reused()
+        return _again(arrival.segment.sequence, rows[0][1])
+
+    def _take_waiting(self, plan: _Plan, arrival: Arrival | None) -> Outcome | None:
+        """Analyse what was accepted before this arrival; its own answer, if it is one of them."""
+        if plan.known is None:
+            return None
+        limit = _LAST if arrival is None else arrival.segment.sequence
+        with self._connection.reading() as statements:
+            rows = statements.rows(
+                "SELECT j.sequence, j.described, j.samples, s.received_ns, s.digest FROM segments s "
+                "JOIN journal j ON j.stream = s.stream AND j.sequence = s.sequence "
+                "WHERE s.stream = ? AND s.status = 'accepted' AND s.sequence <= ? ORDER BY s.sequence",
+                (plan.known.id, limit),
+            )
+        own: Outcome | None = None
+        taken = {entry.arrival.segment.sequence for entry in plan.entries}
+        for sequence, described, samples, received_ns, digest in rows:
+            if sequence in taken:
+                continue
+            segment, is_last = unpack_segment(described, samples)
+            waiting = Arrival(plan.key[0], segment, is_last, received_ns)
+            is_own = arrival is not None and sequence == arrival.segment.sequence
+            if arrival is not None and is_own and digest != digest_of(arrival.segment):
+                return _reused()
+            findings, after = advance(place(plan.after, segment, is_last=is_last), segment)
+            answer = answer_of(sequence, findings, after.start_ns)
+            plan.after = after
+            plan.waiting -= 1
+            plan.entries.append(_Entry(None, waiting, digest, answer, findings, after.start_ns, is_new=False))
+            if is_own:
+                own = answer
+        return own
+
+    # ---------------------------------------------------------------- write
+
+    def _write(self, plans: Sequence[_Plan], outcomes: list[Outcome | None]) -> list[int]:
+        """Commit; the arrivals that are to be done again."""
+        plans = [plan for plan in plans if plan.entries]
+        if not plans:
+            return []
+        again: list[int] = []
+        written: list[tuple[_Plan, int]] = []
+        with self._connection.writing() as statements:
+            old = [plan.known.id for plan in plans if plan.known is not None]
+            versions = _versions(statements.rows(within(_LOCKED, len(old)), old)) if old else {}
+            for plan in plans:
+                id_ = self._claim(statements, plan, versions)
+                if id_ is None:
+                    again.extend(plan.indices)
+                else:
+                    written.append((plan, id_))
+            _store(statements, written)
+            result = self._follow(statements, list(_found(written)))
+        self._committed(result)
+        for plan, id_ in written:
+            version = plan.known.version + 1 if plan.known else 1
+            self._remember(plan, id_, version)
+            for entry in plan.entries:
+                if entry.index is not None:
+                    outcomes[entry.index] = entry.answer
+        return again
+
+    def _claim(self, statements: Statements, plan: _Plan, versions: dict[int, int]) -> int | None:
+        """The stream's number, if it is still as it was when the plan was made."""
+        if plan.known is not None:
+            return plan.known.id if versions.get(plan.known.id) == plan.known.version else None
+        org, device = plan.key
+        first = plan.entries[0].arrival.segment
+        lead = plan.after.lead
+        rows = statements.rows(
+            "INSERT INTO streams (org, device, patient, lead, fs, gain, baseline, start_ns, next_sequence, "
+            "next_position, version, waiting, seen_ns, skew_ns, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, ?) "
+            "ON CONFLICT (org, device) DO NOTHING RETURNING id",
+            (org, device, first.patient, lead.name, plan.after.fs, lead.gain, lead.baseline, b""),
+        )
+        return int(rows[0][0]) if rows else None
+
+    def _remember(self, plan: _Plan, id_: int, version: int) -> None:
+        patient = plan.entries[0].arrival.segment.patient
+        self._streams[plan.key] = _Known(id_, patient, version, plan.waiting, plan.after)
+        self._streams.move_to_end(plan.key)
+        while len(self._streams) > _KEPT:
+            self._streams.popitem(last=False)
+
+
+_LAST: Final = 2**62
+_STREAM: Final = (
+    "SELECT id, patient, version, waiting, fs, lead, gain, baseline, start_ns, next_sequence, next_position, "
+    "state FROM streams WHERE org = ? AND device = ?"
+)
+_LOCKED: Final = "SELECT id, version FROM streams WHERE id IN (*) ORDER BY id /*lock*/"
+
+
+def _versions(rows: list[Row]) -> dict[int, int]:
+    return {row[0]: row[1] for row in rows}
+
+
+def _known(row: Row) -> _Known:
+    id_, patient, version, waiting, fs, lead, gain, baseline, start_ns, sequence, position, state = row
+    try:
+        remembered = decode_state(state) if state else PatientState()
+    except StateUnreadable:  # of an older program: the stream begins anew, its samples are all there
+        remembered, position, start_ns = PatientState(), 0, 0
+    stream = Stream(fs, Lead(lead, gain, baseline), start_ns, sequence, position, remembered)
+    return _Known(id_, patient, version, waiting, stream)
+
+
+def _first_of_each(indices: Sequence[int], arrivals: Sequence[Arrival]) -> tuple[list[int], list[int]]:
+    """Indices of segments that differ, and of those that repeat one of them."""
+    seen: set[tuple[str, str, int]] = set()
+    now: list[int] = []
+    later: list[int] = []
+    for index in indices:
+        one = arrivals[index]
+        key = (one.org, one.segment.device, one.segment.sequence)
+        (later if key in seen else now).append(index)
+        seen.add(key)
+    return now, later
+
+
+def _by_stream(indices: Sequence[int], arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
+    """Indices of one stream after the other, each in order of sequence."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index in indices:
+        one = arrivals[index]
+        groups.setdefault((one.org, one.segment.device), []).append(index)
+    for group in groups.values():
+        yield sorted(group, key=lambda index: arrivals[index].segment.sequence)
+
+
+def _reused() -> SequenceReused:
+    return SequenceReused(
+        "this sequence number came before with other content.",
+        where="sequence",
+        remedy="Count on; after a restart use another device name.",
+    )
+
+
+def _begun(segment: Segment) -> Stream:
+    info = segment.recording.info
+    return Stream(info.fs, info.leads[0], segment.start_ns, segment.sequence, 0, PatientState())
+
+
+def _end_ns(segment: Segment) -> int:
+    return segment.start_ns + round(1e9 * segment.recording.info.duration_s)
+
+
+def _again(sequence: int, kept: bytes | None) -> Answer:
+    if kept is None:
+        return Answer(sequence, "duplicate")
+    return msgspec.structs.replace(decode_answer(kept), status="duplicate")
+
+
+def _found(written: Sequence[tuple[_Plan, int]]) -> Iterator[Recorded]:
+    for plan, id_ in written:
+        for entry in plan.entries:
+            if entry.findings is not None:
+                arrival = entry.arrival
+                yield Recorded(
+                    arrival.org,
+                    arrival.segment.patient,
+                    id_,
+                    entry.findings,
+                    entry.start_ns,
+                    arrival.received_ns,
+                )
+
+
+def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None:
+    """Segments, samples, gaps, answers and states of a batch."""
+    fresh, journal, done, streams = [], [], [], []
+    for plan, id_ in written:
+        start = plan.known.stream.next_sequence if plan.known else None
+        for entry in plan.entries:
+            segment = entry.arrival.segment
+            kept = encode_answer(entry.answer) if entry.findings is not None else None
+            if entry.is_new:
+                fresh.append(
+                    (
+                        id_,
+                        segment.sequence,
+                        entry.answer.status,
+                        segment.start_ns,
+                        entry.arrival.received_ns,
+                        segment.recording.info.samples,
+                        entry.digest,
+                        kept,
+                    )
+                )
+                journal.append((id_, segment.sequence, *pack_segment(segment, entry.arrival.is_last)))
+            else:
+                done.append((kept, id_, segment.sequence))
+            start = _track_gaps(statements, id_, entry, start)
+        seen_ns = max(entry.arrival.received_ns for entry in plan.entries)
+        after = plan.after
+        streams.append(
+            (
+                after.start_ns,
+                after.next_sequence,
+                after.next_position,
+                plan.waiting,
+                seen_ns,
+                plan.skew_ns,
+                encode_state(after.state),
+                id_,
+            )
+        )
+    statements.run_many(
+        "INSERT INTO segments (stream, sequence, status, start_ns, received_ns, samples, digest, answer) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        fresh,
+    )
+    statements.run_many(
+        "INSERT INTO journal (stream, sequence, described, samples) VALUES (?, ?, ?, ?)", journal
+    )
+    if done:
+        statements.run_many(
+            "UPDATE segments SET status = 'analysed', answer = ? WHERE stream = ? AND sequence = ?", done
+        )
+    statements.run_many(
+        "UPDATE streams SET version = version + 1, start_ns = ?, next_sequence = ?, next_position = ?, "
+        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), state = ? WHERE id = ?",
+        streams,
+    )
+
+
+def _track_gaps(statements: Statements, id_: int, entry: _Entry, due: int | None) -> int | None:
+    """Keep the ranges of sequence numbers that never came; the number that is due after this segment."""
+    sequence = entry.arrival.segment.sequence
+    if entry.answer.status == "late":
+        for first, last in statements.rows(
+            "SELECT first, last FROM gaps WHERE stream = ? AND first <= ? AND last >= ?",
+            (id_, sequence, sequence),
+        ):
+            statements.run("DELETE FROM gaps WHERE stream = ? AND first = ?", (id_, first))
+            for a, b in ((first, sequence - 1), (sequence + 1, last)):
+                if a <= b:
+                    statements.run("INSERT INTO gaps (stream, first, last) VALUES (?, ?, ?)", (id_, a, b))
+        return due
+    if entry.answer.status == "accepted":
+        return due
+    if due is not None and sequence > due:
+        statements.run("INSERT INTO gaps (stream, first, last) VALUES (?, ?, ?)", (id_, due, sequence - 1))
+    return sequence + 1
+
+
+class _Described(msgspec.Struct, frozen=True, array_like=True):
+    """What the journal keeps of a segment beside its samples."""
+
+    patient: str
+    device: str
+    sequence: int
+    start_ns: int
+    fs: float
+    lead: Lead
+    is_last: bool
+
+
+def pack_segment(segment: Segment, is_last: bool) -> tuple[bytes, bytes]:
+    """A segment as the journal keeps it: what it is, and its samples."""
+    info = segment.recording.info
+    described = _Described(
+        segment.patient, segment.device, segment.sequence, segment.start_ns, info.fs, info.leads[0], is_last
+    )
+    return msgspec.msgpack.encode(described), segment.recording.counts.astype("<i2").tobytes()
+
+
+def unpack_segment(described: bytes, samples: bytes) -> tuple[Segment, bool]:
+    """A segment from the journal, and whether its stream ends with it."""
+    about = msgspec.msgpack.decode(described, type=_Described)
+    counts = np.frombuffer(samples, "<i2")[None, :]
+    info = RecordingInfo("segment", about.fs, (about.lead,), counts.shape[1])
+    segment = Segment(about.patient, about.device, about.sequence, about.start_ns, Recording(info, counts))
+    return segment, about.is_last

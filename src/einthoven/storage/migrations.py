@@ -1,0 +1,93 @@
+"""The tables, as numbered steps that only go forward.
+
+A step once released is never edited. ``{id}``, ``{bytes}`` and ``{double}`` are what the two databases spell
+differently.
+"""
+
+from typing import Final
+
+from einthoven.errors import InputInvalid
+
+__all__ = ["MIGRATIONS", "refuse_newer", "spelled"]
+
+_STREAMS: Final = """
+CREATE TABLE streams (
+    id {id},
+    org TEXT NOT NULL,
+    device TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    lead TEXT NOT NULL,
+    fs {double} NOT NULL,
+    gain {double} NOT NULL,
+    baseline INTEGER NOT NULL,
+    start_ns BIGINT NOT NULL,
+    next_sequence BIGINT NOT NULL,
+    next_position BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    waiting BIGINT NOT NULL,
+    seen_ns BIGINT NOT NULL,
+    skew_ns BIGINT NOT NULL,
+    state {bytes} NOT NULL,
+    UNIQUE (org, device)
+);
+CREATE INDEX streams_patient ON streams (org, patient);
+CREATE TABLE segments (
+    stream BIGINT NOT NULL REFERENCES streams (id),
+    sequence BIGINT NOT NULL,
+    status TEXT NOT NULL,
+    start_ns BIGINT NOT NULL,
+    received_ns BIGINT NOT NULL,
+    samples INTEGER NOT NULL,
+    digest BIGINT NOT NULL,
+    answer {bytes},
+    object BIGINT,
+    place BIGINT,
+    PRIMARY KEY (stream, sequence)
+){tight};
+CREATE TABLE journal (
+    stream BIGINT NOT NULL,
+    sequence BIGINT NOT NULL,
+    described {bytes} NOT NULL,
+    samples {bytes} NOT NULL,
+    PRIMARY KEY (stream, sequence)
+){tight};
+CREATE TABLE gaps (
+    stream BIGINT NOT NULL,
+    first BIGINT NOT NULL,
+    last BIGINT NOT NULL,
+    PRIMARY KEY (stream, first)
+){tight};
+CREATE TABLE objects (
+    id {id},
+    name TEXT NOT NULL UNIQUE,
+    org TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    segments INTEGER NOT NULL,
+    made_ns BIGINT NOT NULL
+);
+CREATE TABLE leases (
+    job TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until_ns BIGINT NOT NULL
+)
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS,)
+"""What each version adds to the one before; the version of a database is how many were performed."""
+
+
+def refuse_newer(version: int) -> None:
+    """A database of a newer program is left alone."""
+    if version > len(MIGRATIONS):
+        raise InputInvalid(
+            f"the database has version {version}; this program knows up to {len(MIGRATIONS)}.",
+            where="database",
+            remedy="Use the newer program.",
+        )
+
+
+def spelled(step: str, spelling: dict[str, str]) -> list[str]:
+    """The statements of one migration, as one database spells them."""
+    for word, meaning in spelling.items():
+        step = step.replace(word, meaning)
+    return [sql.strip() for sql in step.split(";") if sql.strip()]

@@ -321,7 +321,7 @@ def test_the_journal_gives_back_what_was_sent(database: Database, connect: Conne
 def test_any_delivery_over_any_engines_keeps_all_and_doubles_nothing(
     tmp_path_factory: pytest.TempPathFactory, plan: st.DataObject
 ) -> None:
-    """Whatever is repeated, mixed or torn: each segment is kept once, and what came in order is answered so."""
+    """Whatever is repeated, mixed or torn: each segment is kept once, and what came in order is answered."""
     path: Path = tmp_path_factory.mktemp("engine") / "e.db"
     database = open_database(str(path))
     database.migrate()
@@ -358,12 +358,14 @@ def test_any_delivery_over_any_engines_keeps_all_and_doubles_nothing(
             for one in found
         )
     for device in "ab":
-        analysed = table(
-            database,
-            "SELECT sequence FROM segments JOIN streams ON id = stream "
-            f"WHERE device = '{device}' AND segments.status = 'analysed' ORDER BY sequence",
-        )
-        in_order = [sent[device][k] for (k,) in analysed]  # type: ignore[index]
+        analysed = [
+            sequence
+            for name, sequence, status in table(
+                database, "SELECT device, sequence, status FROM segments JOIN streams ON id = stream"
+            )
+            if name == device and status == "analysed"
+        ]
+        in_order = [sent[device][k] for k in sorted(analysed)]  # type: ignore[type-var, index]
         for one, answer in zip(in_order, expected(in_order), strict=True):
             for mine in answered[device, one.sequence]:
                 if mine.beats is not None:

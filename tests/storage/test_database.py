@@ -31,9 +31,14 @@ def test_what_a_block_wrote_is_there_for_everybody_when_it_ends(database: Databa
 
 def test_of_a_block_that_fails_nothing_happened(database: Database) -> None:
     connection = database.connect()
-    with pytest.raises(ZeroDivisionError), connection.writing() as statements:
-        statements.run(_ADD, ("a", "me", 1))
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with connection.writing() as statements:
+            statements.run(_ADD, ("a", "me", 1))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with connection.writing() as statements:
         statements.run(_ADD, ("b", "me", 1))
     connection.close()

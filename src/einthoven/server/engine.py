@@ -162,7 +162,7 @@ class Engine:
             known = self._streams.get((org, device))
             if known is not None and known.waiting:
                 plan = _Plan((org, device), known, known.stream, known.waiting, [], [])
-                self._take_waiting(plan, None)
+                self._take_waiting(plan, None, None)
                 plans.append(plan)
         self._write(plans, [])
         return sum(len(plan.entries) for plan in plans)
@@ -226,9 +226,7 @@ class Engine:
                         outcomes[index] = outcome
                         continue
                 elif plan is not None and plan.waiting:
-                    answered = self._take_waiting(plan, arrival)
-                    if answered is not None:
-                        outcomes[index] = answered
+                    if self._take_waiting(plan, index, arrival):
                         continue
                     before = plan.after
                 if arrival.mode == "accept":
@@ -268,7 +266,7 @@ class Engine:
         plan.entries.append(_Entry(index, arrival, digest, answer, None, plan.after.start_ns, is_new=True))
         return None
 
-    def _kept(self, plan: _Plan, arrival: Arrival) -> Outcome | None:
+    def _kept(self, plan: _Plan, arrival: Arrival) -> Answer | None:
         """The answer to a segment that is on disk already."""
         if plan.known is None:
             return None
@@ -280,13 +278,13 @@ class Engine:
         if not rows:
             return None
         if rows[0][0] != digest_of(arrival.segment):
-            return _reused()
+            raise _reused()
         return _again(arrival.segment.sequence, rows[0][1])
 
-    def _take_waiting(self, plan: _Plan, arrival: Arrival | None) -> Outcome | None:
-        """Analyse what was accepted before this arrival; its own answer, if it is one of them."""
+    def _take_waiting(self, plan: _Plan, index: int | None, arrival: Arrival | None) -> bool:
+        """Analyse what was accepted up to this arrival; whether it is one of them."""
         if plan.known is None:
-            return None
+            return False
         limit = _LAST if arrival is None else arrival.segment.sequence
         with self._connection.reading() as statements:
             rows = statements.rows(
@@ -295,7 +293,7 @@ class Engine:
                 "WHERE s.stream = ? AND s.status = 'accepted' AND s.sequence <= ? ORDER BY s.sequence",
                 (plan.known.id, limit),
             )
-        own: Outcome | None = None
+        has_own = False
         taken = {entry.arrival.segment.sequence for entry in plan.entries}
         for sequence, described, samples, received_ns, digest in rows:
             if sequence in taken:
@@ -304,15 +302,26 @@ class Engine:
             waiting = Arrival(plan.key[0], segment, is_last, received_ns)
             is_own = arrival is not None and sequence == arrival.segment.sequence
             if arrival is not None and is_own and digest != digest_of(arrival.segment):
-                return _reused()
+                raise _reused()
             findings, after = advance(place(plan.after, segment, is_last=is_last), segment)
             answer = answer_of(sequence, findings, after.start_ns)
             plan.after = after
             plan.waiting -= 1
-            plan.entries.append(_Entry(None, waiting, digest, answer, findings, after.start_ns, is_new=False))
-            if is_own:
-                own = answer
-        return own
+            plan.entries.append(
+                _Entry(
+                    index if is_own else None,
+                    waiting,
+                    digest,
+                    answer,
+                    findings,
+                    after.start_ns,
+                    is_new=False,
+                )
+            )
+            if is_own and index is not None:
+                plan.indices.append(index)
+                has_own = True
+        return has_own
 
     # ---------------------------------------------------------------- write
 

@@ -9,6 +9,8 @@
     │  ├─ RecordingUnreadable     a file or payload that we refuse to guess about
     │  ├─ ReferenceRefused        a reference that points outside its store
     │  ├─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ NotFound                nothing of that name, or nothing that you may see
+    │  ├─ Conflict                it is there already, or something stands against it
     │  ├─ TokenInvalid            no token, or one that is unknown, expired or revoked
     │  ├─ AccessDenied            a valid token that may not do this
     │  └─ SequenceReused          a device's sequence number came again with other content
@@ -28,11 +30,13 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "AccessDenied",
     "CallerError",
+    "Conflict",
     "DatabaseUnavailable",
     "DefectError",
     "EinthovenError",
     "Fault",
     "InputInvalid",
+    "NotFound",
     "Overloaded",
     "PeerError",
     "RateExceeded",
@@ -126,6 +130,18 @@ class StateUnreadable(CallerError):
     """A patient state of another version, another stream or another function."""
 
     code: ClassVar[str] = "state-unreadable"
+
+
+class NotFound(CallerError):
+    """Nothing of that name, or nothing that you may see."""
+
+    code: ClassVar[str] = "not-found"
+
+
+class Conflict(CallerError):
+    """It is there already, or something stands against it."""
+
+    code: ClassVar[str] = "conflict"
 
 
 class TokenInvalid(CallerError):

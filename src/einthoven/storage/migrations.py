@@ -72,7 +72,57 @@ CREATE TABLE leases (
 )
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS,)
+_ACCOUNTS: Final = """
+CREATE TABLE orgs (
+    org TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_ns BIGINT NOT NULL
+);
+CREATE TABLE users (
+    id {id},
+    org TEXT NOT NULL REFERENCES orgs (org),
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    patient TEXT,
+    hash TEXT NOT NULL,
+    created_ns BIGINT NOT NULL,
+    UNIQUE (org, name)
+);
+CREATE TABLE tokens (
+    id {id},
+    org TEXT NOT NULL REFERENCES orgs (org),
+    digest {bytes} NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    user_id BIGINT,
+    patient TEXT,
+    device TEXT,
+    label TEXT NOT NULL,
+    created_ns BIGINT NOT NULL,
+    expires_ns BIGINT,
+    revoked_ns BIGINT,
+    used_ns BIGINT
+);
+CREATE INDEX tokens_org ON tokens (org, id);
+CREATE INDEX tokens_user ON tokens (org, user_id);
+CREATE TABLE epochs (
+    name TEXT PRIMARY KEY,
+    version BIGINT NOT NULL
+);
+INSERT INTO epochs (name, version) VALUES ('senders', 0);
+CREATE TABLE audit (
+    id {id},
+    org TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+CREATE INDEX audit_subject ON audit (org, action, subject, at_ns);
+CREATE INDEX audit_org ON audit (org, id)
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS)
 """What each version adds to the one before; the version of a database is how many were performed."""
 
 

@@ -8,9 +8,12 @@
     │  ├─ RecordingNotFound       no recording at that path
     │  ├─ RecordingUnreadable     a file or payload that we refuse to guess about
     │  ├─ ReferenceRefused        a reference that points outside its store
-    │  └─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ AlertStepRefused        an alert in this state cannot take this step
+    │  └─ RulesRefused            alert rules that are unsigned, altered or out of turn
     ├─ PeerError                theirs: something we depend on failed; retrying may help
-    │  └─ StoreUnavailable        the object store did not take or give an object
+    │  ├─ StoreUnavailable        the object store did not take or give an object
+    │  └─ DeliveryFailed          a receiver did not take a notification
     └─ DefectError              ours: an invariant broke; please report it
 
 Each error says what, where and the remedy, and carries the same facts as attributes, with a
@@ -20,8 +23,10 @@ machine-readable ``code``. Nothing in a message is a sample, a patient identifie
 from typing import Any, ClassVar, Literal
 
 __all__ = [
+    "AlertStepRefused",
     "CallerError",
     "DefectError",
+    "DeliveryFailed",
     "EinthovenError",
     "Fault",
     "InputInvalid",
@@ -29,6 +34,7 @@ __all__ = [
     "RecordingNotFound",
     "RecordingUnreadable",
     "ReferenceRefused",
+    "RulesRefused",
     "StateUnreadable",
     "StoreUnavailable",
 ]
@@ -116,6 +122,18 @@ class StateUnreadable(CallerError):
     code: ClassVar[str] = "state-unreadable"
 
 
+class AlertStepRefused(CallerError):
+    """The life cycle has no such step from the alert's state, or the step lacks what it needs."""
+
+    code: ClassVar[str] = "alert-step-refused"
+
+
+class RulesRefused(CallerError):
+    """Alert rules that are unsigned, altered, signed by the wrong account or out of turn."""
+
+    code: ClassVar[str] = "rules-refused"
+
+
 class PeerError(EinthovenError):
     """Something we depend on failed; retrying may help."""
 
@@ -127,6 +145,36 @@ class StoreUnavailable(PeerError):
     """The object store did not take or give an object."""
 
     code: ClassVar[str] = "store-unavailable"
+
+
+class DeliveryFailed(PeerError):
+    """A receiver did not take a notification.
+
+    Parameters
+    ----------
+    retry_after_s : how long the receiver asked us to wait, if it did
+    is_permanent : it will never take it; trying again is no use
+    """
+
+    code: ClassVar[str] = "delivery-failed"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        remedy: str = "",
+        retry_after_s: float | None = None,
+        is_permanent: bool = False,
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry_after_s = retry_after_s
+        self.is_permanent = is_permanent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process borders whole."""
+        facts = {"retry_after_s": self.retry_after_s, "is_permanent": self.is_permanent}
+        return _rebuild, (type(self), self.what, self.where, self.remedy), facts
 
 
 class DefectError(EinthovenError):

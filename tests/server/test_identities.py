@@ -28,7 +28,7 @@ from einthoven.storage import Database, Statements
 
 CHEAP = PasswordCost(1, 8)
 NOW_NS = 1_800_000_000 * 10**9
-PASSWORD = "three words long enough"
+PASSWORD = "three words long enough"  # noqa: S105 - of a test
 
 
 @pytest.fixture

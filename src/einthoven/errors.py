@@ -13,10 +13,13 @@
     │  ├─ Conflict                it is there already, or something stands against it
     │  ├─ TokenInvalid            no token, or one that is unknown, expired or revoked
     │  ├─ AccessDenied            a valid token that may not do this
-    │  └─ SequenceReused          a device's sequence number came again with other content
+    │  ├─ SequenceReused          a device's sequence number came again with other content
+    │  ├─ AlertStepRefused        an alert in this state cannot take this step
+    │  └─ RulesRefused            alert rules that are unsigned, altered or out of turn
     ├─ PeerError                theirs: something we depend on failed; retrying may help
     │  ├─ StoreUnavailable        the object store did not take or give an object
     │  ├─ DatabaseUnavailable     the database did not answer
+    │  ├─ DeliveryFailed          a receiver did not take a notification
     │  └─ Overloaded              more work is waiting than fits; nothing was accepted
     │     └─ RateExceeded           one sender sends more than it may
     └─ DefectError              ours: an invariant broke; please report it
@@ -29,10 +32,12 @@ from typing import Any, ClassVar, Literal
 
 __all__ = [
     "AccessDenied",
+    "AlertStepRefused",
     "CallerError",
     "Conflict",
     "DatabaseUnavailable",
     "DefectError",
+    "DeliveryFailed",
     "EinthovenError",
     "Fault",
     "InputInvalid",
@@ -43,6 +48,7 @@ __all__ = [
     "RecordingNotFound",
     "RecordingUnreadable",
     "ReferenceRefused",
+    "RulesRefused",
     "SequenceReused",
     "StateUnreadable",
     "StoreUnavailable",
@@ -162,6 +168,18 @@ class SequenceReused(CallerError):
     code: ClassVar[str] = "sequence-reused"
 
 
+class AlertStepRefused(CallerError):
+    """The life cycle has no such step from the alert's state, or the step lacks what it needs."""
+
+    code: ClassVar[str] = "alert-step-refused"
+
+
+class RulesRefused(CallerError):
+    """Alert rules that are unsigned, altered, signed by the wrong account or out of turn."""
+
+    code: ClassVar[str] = "rules-refused"
+
+
 class PeerError(EinthovenError):
     """Something we depend on failed; retrying may help."""
 
@@ -191,6 +209,36 @@ class RateExceeded(Overloaded):
     """One sender sends more than it may; nothing of this was accepted."""
 
     code: ClassVar[str] = "rate-exceeded"
+
+
+class DeliveryFailed(PeerError):
+    """A receiver did not take a notification.
+
+    Parameters
+    ----------
+    retry_after_s : how long the receiver asked us to wait, if it did
+    is_permanent : it will never take it; trying again is no use
+    """
+
+    code: ClassVar[str] = "delivery-failed"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        remedy: str = "",
+        retry_after_s: float | None = None,
+        is_permanent: bool = False,
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry_after_s = retry_after_s
+        self.is_permanent = is_permanent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process borders whole."""
+        facts = {"retry_after_s": self.retry_after_s, "is_permanent": self.is_permanent}
+        return _rebuild, (type(self), self.what, self.where, self.remedy), facts
 
 
 class DefectError(EinthovenError):

@@ -6,7 +6,7 @@ functions on frozen values; `OnlinePath` keeps the values in memory, the service
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -33,8 +33,8 @@ _PIECE_S: Final = 60.0
 Status = Literal["analysed", "duplicate", "late"]
 
 
-class Stream(msgspec.Struct, frozen=True, eq=False):
-    """What is known of one device's stream between two segments."""
+class Stream(msgspec.Struct, frozen=True):
+    """Where a stream stands between two segments; the analysis has its `PatientState` beside it."""
 
     fs: float
     lead: Lead
@@ -42,16 +42,17 @@ class Stream(msgspec.Struct, frozen=True, eq=False):
     """UTC of position 0, ns since the epoch."""
     next_sequence: int
     next_position: int
-    state: PatientState
 
 
 class Placed(msgspec.Struct, frozen=True, eq=False):
     """A segment at its place in its stream: what is to be analysed, in order."""
 
-    stream: Stream
-    """As it stands before; a new one where nothing is continued."""
+    after: Stream
+    """The stream behind the segment."""
     pieces: tuple[Ecg, ...]
     """Missing samples for what was lost, then the segment."""
+    is_begin: bool
+    """Whether the stream begins here: the analysis starts from nothing."""
     has_gap: bool
 
 
@@ -94,56 +95,68 @@ def place(
             remedy="Send one stream per lead.",
         )
     lead = info.leads[0]
-    gap = has_gap = 0
-    if stream is not None:
-        if info.fs != stream.fs or lead != stream.lead:
+    gap = 0
+    has_gap = False
+    before = stream
+    if before is not None:
+        if info.fs != before.fs or lead != before.lead:
             raise InputInvalid(
                 "the device changed its sampling rate, gain or lead within a stream.",
                 where="segment",
                 remedy="Use another device name for the new set-up.",
             )
-        gap = _gap(stream, segment)
-        follows = segment.sequence == stream.next_sequence
-        if follows and gap < SKEW_S * stream.fs:
+        gap = _gap(before, segment)
+        follows = segment.sequence == before.next_sequence
+        if follows and gap < SKEW_S * before.fs:
             gap = 0
         has_gap = not follows or gap > 0
-        if not 0 <= gap <= LONGEST_GAP_S * stream.fs:
-            stream = None
-    if stream is None:
-        stream = Stream(info.fs, lead, segment.start_ns, segment.sequence, 0, PatientState())
+        if not 0 <= gap <= LONGEST_GAP_S * before.fs:
+            before = None
+    is_begin = before is None
+    if before is None:
+        before = Stream(info.fs, lead, segment.start_ns, segment.sequence, 0)
         gap = 0
-    position = stream.next_position
-    pieces = []
-    longest = int(_PIECE_S * stream.fs)
-    blank = missing(np.dtype(np.int32))
-    for start in range(0, gap, longest):
-        lost = np.full(min(longest, gap - start), blank, np.int32)
-        pieces.append(_piece(stream, lost, position + start, is_last=False, criteria=criteria))
-    counts = segment.recording.counts[0]
-    samples = counts.astype(np.int32)
-    if counts.dtype == np.int16:
-        samples[counts == missing(counts.dtype)] = blank
-    pieces.append(_piece(stream, samples, position + gap, is_last=is_last, criteria=criteria))
-    return Placed(stream, tuple(pieces), bool(has_gap))
+    first = before.next_position + gap
+    pieces = [
+        _piece(before, lost, start, is_last=False, criteria=criteria) for start, lost in _blank(before, gap)
+    ]
+    pieces.append(
+        _piece(before, _widened(segment.recording.counts[0]), first, is_last=is_last, criteria=criteria)
+    )
+    after = msgspec.structs.replace(
+        before, next_sequence=segment.sequence + 1, next_position=first + info.samples
+    )
+    return Placed(after, tuple(pieces), is_begin, has_gap)
 
 
-def advance(placed: Placed, segment: Segment) -> tuple[Findings, Stream]:
-    """Analyse what was placed: the findings, and the stream after it."""
-    state = placed.stream.state
+def advance(placed: Placed, state: PatientState) -> tuple[Findings, PatientState]:
+    """Analyse what was placed."""
+    if placed.is_begin:
+        state = PatientState()
     parts = []
     for piece in placed.pieces:
         result, state = analyse(piece, state)
         if result.findings is None:
             raise DefectError("the pipeline left no findings.")
         parts.append(result.findings)
-    last = placed.pieces[-1]
-    after = msgspec.structs.replace(
-        placed.stream,
-        next_sequence=segment.sequence + 1,
-        next_position=last.first + segment.recording.info.samples,
-        state=state,
-    )
-    return in_sequence(parts), after
+    return in_sequence(parts), state
+
+
+def _blank(stream: Stream, gap: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Missing samples in pieces, each with its position."""
+    longest = int(_PIECE_S * stream.fs)
+    for start in range(0, gap, longest):
+        yield (
+            stream.next_position + start,
+            np.full(min(longest, gap - start), missing(np.dtype(np.int32)), np.int32),
+        )
+
+
+def _widened(counts: NDArray[np.int16] | NDArray[np.int32]) -> NDArray[np.int32]:
+    samples = counts.astype(np.int32)
+    if counts.dtype == np.int16:
+        samples[counts == missing(counts.dtype)] = missing(np.dtype(np.int32))
+    return samples
 
 
 def _piece(
@@ -171,6 +184,7 @@ class _Kept(msgspec.Struct):
     """What is kept in memory of one device."""
 
     stream: Stream
+    state: PatientState
     receipts: OrderedDict[int, Receipt]
 
 
@@ -217,16 +231,15 @@ class OnlinePath:
             is_last=is_last,
             criteria=self._criteria.get(segment.patient),
         )
-        findings, after = advance(placed, segment)
+        findings, state = advance(placed, kept.state if kept else PatientState())
         receipt = Receipt(
-            "analysed", segment.sequence, findings, after.start_ns, self._clock.now_s() - began_s
+            "analysed", segment.sequence, findings, placed.after.start_ns, self._clock.now_s() - began_s
         )
-        continues = kept is not None and placed.stream is kept.stream
-        receipts = kept.receipts if kept is not None and continues else OrderedDict[int, Receipt]()
+        receipts = OrderedDict[int, Receipt]() if kept is None or placed.is_begin else kept.receipts
         receipts[segment.sequence] = receipt
         while len(receipts) > _REMEMBERED:
             receipts.popitem(last=False)
-        self._kept[key] = _Kept(after, receipts)
+        self._kept[key] = _Kept(placed.after, state, receipts)
         self._count(analysed=1, gaps=int(placed.has_gap))
         return receipt
 

@@ -22,7 +22,7 @@ from einthoven.errors import (
     StateUnreadable,
 )
 from einthoven.functions import PatientState, decode_state, encode_state
-from einthoven.runtime.online import Stream, advance, place
+from einthoven.runtime.online import Placed, Stream, advance, place
 from einthoven.server.wire import (
     Answer,
     Arrival,
@@ -55,6 +55,7 @@ class _Known(msgspec.Struct, eq=False):
     waiting: int
     """Segments that were accepted and not analysed."""
     stream: Stream
+    state: PatientState
 
 
 class Recorded(msgspec.Struct, frozen=True, eq=False):
@@ -76,10 +77,12 @@ class _Entry(msgspec.Struct, eq=False):
     arrival: Arrival
     digest: int
     answer: Answer
-    findings: Findings | None
     start_ns: int
     is_new: bool
     """Whether its samples are not in the journal yet."""
+    placed: Placed | None = None
+    """None where it is not to be analysed now."""
+    findings: Findings | None = None
 
 
 class _Plan(msgspec.Struct, eq=False):
@@ -88,6 +91,7 @@ class _Plan(msgspec.Struct, eq=False):
     key: tuple[str, str]
     known: _Known | None
     after: Stream
+    state: PatientState
     waiting: int
     entries: list[_Entry]
     indices: list[int]
@@ -139,6 +143,7 @@ class Engine:
                 plan = self._plan(group, arrivals, outcomes)
                 if plan is not None:
                     plans.append(plan)
+            self._analyse(plans)
             left = sorted([*self._write(plans, outcomes), *later])
         for index in left:
             outcomes[index] = Overloaded(
@@ -161,9 +166,10 @@ class Engine:
             self._read_streams([(org, device)])
             known = self._streams.get((org, device))
             if known is not None and known.waiting:
-                plan = _Plan((org, device), known, known.stream, known.waiting, [], [])
+                plan = _Plan((org, device), known, known.stream, known.state, known.waiting, [], [])
                 self._take_waiting(plan, None, None)
                 plans.append(plan)
+        self._analyse(plans)
         self._write(plans, [])
         return sum(len(plan.entries) for plan in plans)
 
@@ -215,7 +221,7 @@ class Engine:
                         remedy="Give each patient's device its own name.",
                     )
                 if plan is None and known is not None:
-                    plan = _Plan(key, known, known.stream, known.waiting, [], [])
+                    plan = _Plan(key, known, known.stream, known.state, known.waiting, [], [])
                 before = plan.after if plan else stream
                 if before is not None and arrival.segment.sequence < before.next_sequence:
                     outcomes[index] = self._seen(plan, index, arrival)
@@ -230,27 +236,22 @@ class Engine:
                         continue
                     before = plan.after
                 if arrival.mode == "accept":
-                    after, findings = before or _begun(arrival.segment), None
-                    answer = Answer(arrival.segment.sequence, "accepted")
+                    placed, after = None, before or _begun(arrival.segment)
                 else:
-                    findings, after = advance(
-                        place(before, arrival.segment, is_last=arrival.is_last), arrival.segment
-                    )
-                    answer = answer_of(arrival.segment.sequence, findings, after.start_ns)
+                    placed = place(before, arrival.segment, is_last=arrival.is_last)
+                    after = placed.after
             except EinthovenError as error:
                 outcomes[index] = error
                 continue
             if plan is None:
-                plan = _Plan(key, None, after, 0, [], [])
+                plan = _Plan(key, None, after, PatientState(), 0, [], [])
             plan.after = after
-            plan.waiting += findings is None
+            plan.waiting += placed is None
             plan.skew_ns = arrival.received_ns - _end_ns(arrival.segment)
             plan.indices.append(index)
-            plan.entries.append(
-                _Entry(
-                    index, arrival, digest_of(arrival.segment), answer, findings, after.start_ns, is_new=True
-                )
-            )
+            answer = Answer(arrival.segment.sequence, "accepted")
+            digest = digest_of(arrival.segment)
+            plan.entries.append(_Entry(index, arrival, digest, answer, after.start_ns, True, placed))
         return plan
 
     def _seen(self, plan: _Plan | None, index: int, arrival: Arrival) -> Outcome | None:
@@ -263,7 +264,7 @@ class Engine:
         sequence, digest = arrival.segment.sequence, digest_of(arrival.segment)
         answer = Answer(sequence, "late", start_time=utc_text(plan.after.start_ns))
         plan.indices.append(index)
-        plan.entries.append(_Entry(index, arrival, digest, answer, None, plan.after.start_ns, is_new=True))
+        plan.entries.append(_Entry(index, arrival, digest, answer, plan.after.start_ns, is_new=True))
         return None
 
     def _kept(self, plan: _Plan, arrival: Arrival) -> Answer | None:
@@ -303,25 +304,29 @@ class Engine:
             is_own = arrival is not None and sequence == arrival.segment.sequence
             if arrival is not None and is_own and digest != digest_of(arrival.segment):
                 raise _reused()
-            findings, after = advance(place(plan.after, segment, is_last=is_last), segment)
-            answer = answer_of(sequence, findings, after.start_ns)
-            plan.after = after
+            placed = place(plan.after, segment, is_last=is_last)
+            plan.after = placed.after
             plan.waiting -= 1
+            answer = Answer(sequence, "accepted")
+            place_of = index if is_own else None
             plan.entries.append(
-                _Entry(
-                    index if is_own else None,
-                    waiting,
-                    digest,
-                    answer,
-                    findings,
-                    after.start_ns,
-                    is_new=False,
-                )
+                _Entry(place_of, waiting, digest, answer, placed.after.start_ns, is_new=False, placed=placed)
             )
             if is_own and index is not None:
                 plan.indices.append(index)
                 has_own = True
         return has_own
+
+    # ---------------------------------------------------------------- analyse
+
+    def _analyse(self, plans: Sequence[_Plan]) -> None:
+        """Find what there is to find; each stream's segments in their order."""
+        for plan in plans:
+            for entry in plan.entries:
+                if entry.placed is None:
+                    continue
+                entry.findings, plan.state = advance(entry.placed, plan.state)
+                entry.answer = answer_of(entry.arrival.segment.sequence, entry.findings, entry.start_ns)
 
     # ---------------------------------------------------------------- write
 
@@ -370,7 +375,7 @@ class Engine:
 
     def _remember(self, plan: _Plan, id_: int, version: int) -> None:
         patient = plan.entries[0].arrival.segment.patient
-        self._streams[plan.key] = _Known(id_, patient, version, plan.waiting, plan.after)
+        self._streams[plan.key] = _Known(id_, patient, version, plan.waiting, plan.after, plan.state)
         self._streams.move_to_end(plan.key)
         while len(self._streams) > _KEPT:
             self._streams.popitem(last=False)
@@ -394,8 +399,8 @@ def _known(row: Row) -> _Known:
         remembered = decode_state(state) if state else PatientState()
     except StateUnreadable:  # of an older program: the stream begins anew, its samples are all there
         remembered, position, start_ns = PatientState(), 0, 0
-    stream = Stream(fs, Lead(lead, gain, baseline), start_ns, sequence, position, remembered)
-    return _Known(id_, patient, version, waiting, stream)
+    stream = Stream(fs, Lead(lead, gain, baseline), start_ns, sequence, position)
+    return _Known(id_, patient, version, waiting, stream, remembered)
 
 
 def _first_of_each(indices: Sequence[int], arrivals: Sequence[Arrival]) -> tuple[list[int], list[int]]:
@@ -431,7 +436,7 @@ def _reused() -> SequenceReused:
 
 def _begun(segment: Segment) -> Stream:
     info = segment.recording.info
-    return Stream(info.fs, info.leads[0], segment.start_ns, segment.sequence, 0, PatientState())
+    return Stream(info.fs, info.leads[0], segment.start_ns, segment.sequence, 0)
 
 
 def _end_ns(segment: Segment) -> int:
@@ -494,7 +499,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                 plan.waiting,
                 seen_ns,
                 plan.skew_ns,
-                encode_state(after.state),
+                encode_state(plan.state),
                 id_,
             )
         )

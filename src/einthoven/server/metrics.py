@@ -1,7 +1,7 @@
 """What the service counts, for Prometheus. Labels are small closed sets; no patient, device or person is one.
 
-Several workers write into one folder (``PROMETHEUS_MULTIPROC_DIR``, set by whoever starts them) and any of them
-answers for all.
+Several workers write into one folder (``PROMETHEUS_MULTIPROC_DIR``, set by whoever starts them) and any of
+them answers for all.
 """
 
 import os

@@ -122,7 +122,93 @@ CREATE INDEX audit_subject ON audit (org, action, subject, at_ns);
 CREATE INDEX audit_org ON audit (org, id)
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS)
+_ALERTS: Final = """
+CREATE TABLE alert_rules (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, patient, version)
+);
+INSERT INTO epochs (name, version) VALUES ('alert_rules', 0);
+CREATE TABLE alerts (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    condition TEXT NOT NULL,
+    about TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    id TEXT NOT NULL UNIQUE,
+    steps BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    is_open INTEGER NOT NULL,
+    raised_ns BIGINT NOT NULL,
+    due_ns BIGINT,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, patient, condition, about, number)
+);
+CREATE INDEX alerts_due ON alerts (due_ns);
+CREATE INDEX alerts_open ON alerts (org, is_open, raised_ns);
+CREATE TABLE alert_episodes (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    condition TEXT NOT NULL,
+    about TEXT NOT NULL,
+    onset_ns BIGINT NOT NULL,
+    end_ns BIGINT,
+    alert_id TEXT NOT NULL,
+    PRIMARY KEY (org, patient, condition, about, onset_ns)
+);
+CREATE TABLE alert_steps (
+    org TEXT NOT NULL,
+    alert_id TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, alert_id, number)
+);
+CREATE TABLE alert_changes (
+    id {id},
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL
+);
+CREATE INDEX alert_changes_org ON alert_changes (org, id);
+CREATE TABLE watchers (
+    org TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    address TEXT NOT NULL,
+    PRIMARY KEY (org, channel, address)
+);
+CREATE TABLE outbox (
+    id TEXT PRIMARY KEY,
+    org TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    address TEXT NOT NULL,
+    alert_id TEXT NOT NULL,
+    step BIGINT NOT NULL,
+    urgency INTEGER NOT NULL,
+    created_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_ns BIGINT NOT NULL,
+    holder TEXT NOT NULL,
+    ended_ns BIGINT,
+    result TEXT NOT NULL
+);
+CREATE INDEX outbox_due ON outbox (state, next_ns);
+CREATE INDEX outbox_lane ON outbox (org, channel, address, alert_id, step);
+CREATE TABLE channel_health (
+    org TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, channel)
+)
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS, _ALERTS)
 """What each version adds to the one before; the version of a database is how many were performed."""
 
 

@@ -1,0 +1,119 @@
+"""The alert desk: what the engine's findings raise, inside the engine's own transaction."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from einthoven.alerts import (
+    AlertRules,
+    Change,
+    Notification,
+    receive,
+    rules_in_force,
+    sightings_of,
+)
+from einthoven.errors import RulesRefused
+from einthoven.server import alert_tables
+from einthoven.server.engine import Recorded
+from einthoven.signal.findings import Condition
+from einthoven.signal.rules import Criteria
+from einthoven.storage.database import Statements
+
+__all__ = ["Desk", "Raised"]
+
+_STREAMS_MAX = 50_000
+
+
+class Raised(msgspec.Struct, frozen=True):
+    """What one transaction did to alerts."""
+
+    changes: tuple[Change, ...] = ()
+    notifications: tuple[Notification, ...] = ()
+    arrivals_ns: tuple[int, ...] = ()
+    """For each change, when the segment arrived in which it was found."""
+
+
+class Desk:
+    """Knows the rules in force and what was told last; for one thread.
+
+    Parameters
+    ----------
+    keys : keys of signatures, by name.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._keys = keys
+        self._epoch = -1
+        self._rules: dict[tuple[str, str], AlertRules] = {}
+        self._told: dict[int, tuple[Condition, ...]] = {}
+        self.refused = 0
+        """How often rules did not verify; the organisation's or the defaults held instead."""
+
+    def look(self, statements: Statements) -> None:
+        """Notice new rules; called with each batch."""
+        epoch = alert_tables.rules_epoch(statements)
+        if epoch != self._epoch:
+            self._rules.clear()
+            self._told.clear()
+            self._epoch = epoch
+
+    def criteria(self, statements: Statements, org: str, patient: str) -> Criteria:
+        """Limits of the rhythm rules for a patient."""
+        return self.rules(statements, org, patient).limits
+
+    def rules(self, statements: Statements, org: str, patient: str) -> AlertRules:
+        """The patient's rules, else the organisation's, else the defaults.
+
+        Rules that do not verify are not used: somebody altered them. Alerts go on under the next best.
+        """
+        found = self._rules.get((org, patient))
+        if found is None:
+            found = self._in_force(statements, org, patient)
+            if found is None and patient:
+                found = self.rules(statements, org, "")
+            if found is None:
+                found = AlertRules(org=org)
+            self._rules[org, patient] = found
+        return found
+
+    def follow(self, statements: Statements, found: Sequence[Recorded]) -> Raised:
+        """Alerts of what was found; part of the transaction."""
+        changes: list[Change] = []
+        notifications: list[Notification] = []
+        arrivals: list[int] = []
+        for one in found:
+            conditions = one.findings.conditions
+            rules = self.rules(statements, one.org, one.patient)
+            if self._is_told(one.stream, conditions, rules):
+                continue
+            sightings = sightings_of(
+                conditions, fs=one.findings.fs, start_ns=one.start_ns, until=one.findings.until
+            )
+            if sightings:
+                known = alert_tables.load_patient(statements, one.org, one.patient, sightings)
+                these = receive(known, sightings, rules, one.received_ns)
+                notifications += alert_tables.store(statements, these, rules)
+                changes += these
+                arrivals += [one.received_ns] * len(these)
+            self._told[one.stream] = conditions
+        if len(self._told) > _STREAMS_MAX:
+            self._told.clear()
+        return Raised(tuple(changes), tuple(notifications), tuple(arrivals))
+
+    def _is_told(self, stream: int, conditions: tuple[Condition, ...], rules: AlertRules) -> bool:
+        """Whether this is word for word what the stream said last; then nothing can follow from it.
+
+        With a delay in the rules time alone can make an alert of what goes on.
+        """
+        if not conditions:
+            return True
+        is_delayed = any(choice.delay_s for choice in rules.choices.values())
+        return not is_delayed and self._told.get(stream) == conditions
+
+    def _in_force(self, statements: Statements, org: str, patient: str) -> AlertRules | None:
+        history = alert_tables.read_history(statements, org, patient)
+        try:
+            return rules_in_force(history, self._keys, org=org, patient=patient)
+        except RulesRefused:
+            self.refused += 1
+            return None

@@ -16,6 +16,7 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "analyze": ("einthoven.cli.analyze", "Find beats, rhythm and conditions in recordings."),
     "bench": ("einthoven.cli.bench", "Measure accuracy, and compare."),
+    "config": ("einthoven.cli.config", "See the settings of the service."),
     "demo": ("einthoven.cli.demo", "Watch virtual patients stream, and alerts fire."),
     "doctor": ("einthoven.cli.doctor", "Check that this machine can run Einthoven."),
     "train": ("einthoven.cli.train", "Train the beat classifier from the MIT-BIH records."),

@@ -546,6 +546,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                 plan.waiting,
                 seen_ns,
                 plan.skew_ns,
+                int(plan.entries[-1].arrival.is_last),
                 encode_state(plan.state),
                 id_,
             )
@@ -564,7 +565,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
         )
     statements.run_many(
         "UPDATE streams SET version = version + 1, start_ns = ?, next_sequence = ?, next_position = ?, "
-        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), state = ? WHERE id = ?",
+        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), is_over = ?, state = ? WHERE id = ?",
         streams,
     )
 

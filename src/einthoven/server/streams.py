@@ -24,7 +24,8 @@ class StreamRow(msgspec.Struct, frozen=True):
     next_sequence: int
     waiting: int
     skew_ns: int
-    missing: int
+    missing: int = 0
+    """Segments that were skipped and did not come."""
 
 
 class SegmentRow(msgspec.Struct, frozen=True):
@@ -68,7 +69,10 @@ def list_streams(
                 ids,
             )
         )
-    return [StreamRow(*row, int(missing.get(row[0], 0))) for row in rows]
+    return [
+        msgspec.structs.replace(one, missing=int(missing.get(one.id, 0)))
+        for one in (StreamRow(*row) for row in rows)
+    ]
 
 
 def read_gaps(statements: Statements, stream: int, limit: int) -> list[tuple[int, int]]:

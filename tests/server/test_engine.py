@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from einthoven.clock import VirtualClock
 from einthoven.errors import DatabaseUnavailable, InputInvalid, SequenceReused
 from einthoven.runtime.online import OnlinePath
-from einthoven.server.engine import Engine, Recorded, unpack_segment
+from einthoven.server.engine import Engine, Nobody, Recorded, unpack_segment
 from einthoven.server.wire import Answer, Arrival, answer_of, digest_of
 from einthoven.signal.recording import Recording, Segment
 from einthoven.storage import Connection, Database, Statements, open_database
@@ -274,13 +274,17 @@ def test_whoever_follows_is_in_the_same_transaction(database: Database, connect:
     told: list[Recorded] = []
     done: list[object] = []
 
-    def follow(_: Statements, found: Sequence[Recorded]) -> int:
-        told.extend(found)
-        if len(told) == 2:
-            raise InputInvalid("no.")
-        return len(told)
+    class Listener(Nobody):
+        def follow(self, statements: Statements, found: Sequence[Recorded]) -> int:  # noqa: ARG002
+            told.extend(found)
+            if len(told) == 2:
+                raise InputInvalid("no.")
+            return len(told)
 
-    engine = Engine(connect(), follow, done.append)
+        def committed(self, result: object) -> None:
+            done.append(result)
+
+    engine = Engine(connect(), Listener())
     engine.process(arrivals(these[:1]))
     with pytest.raises(InputInvalid):
         engine.process(arrivals(these[1:2]))

@@ -1,4 +1,4 @@
-"""Alerts as rows: loaded for one patient, changed by plain functions, stored, all in the caller's transaction."""
+"""Alerts as rows: loaded for one patient, changed by plain functions, stored; in the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
 
@@ -49,17 +49,14 @@ def load_patient(
 
     Streams of one patient may be written side by side, so the latest alert of each key is locked.
     """
-    alerts = [
-        _ALERT.decode(row[0])
-        for row in statements.rows(
-            "SELECT content FROM alerts WHERE org = ? AND patient = ? "
-            "ORDER BY condition, about, number DESC /*lock*/",
-            (org, patient),
-        )
-    ]
-    latest: dict[tuple[str, str], Alert] = {}
-    for alert in alerts:
-        latest.setdefault(alert.key, alert)
+    rows = statements.rows(
+        "SELECT content FROM alerts WHERE org = ? AND patient = ? AND number = "
+        "(SELECT MAX(number) FROM alerts AS all_of_them WHERE all_of_them.org = alerts.org "
+        "AND all_of_them.patient = alerts.patient AND all_of_them.condition = alerts.condition "
+        "AND all_of_them.about = alerts.about) ORDER BY condition, about /*lock*/",
+        (org, patient),
+    )
+    latest = {alert.key: alert for alert in (_ALERT.decode(row[0]) for row in rows)}
     episodes: list[AlertEpisode] = []
     for (condition, about), since_ns in episodes_needed(sightings).items():
         if (condition, about) in latest:

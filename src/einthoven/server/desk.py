@@ -24,13 +24,15 @@ __all__ = ["Desk", "Raised"]
 _STREAMS_MAX = 50_000
 
 
-class Raised(msgspec.Struct, frozen=True):
+class Raised(msgspec.Struct, frozen=True, eq=False):
     """What one transaction did to alerts."""
 
     changes: tuple[Change, ...] = ()
     notifications: tuple[Notification, ...] = ()
     arrivals_ns: tuple[int, ...] = ()
     """For each change, when the segment arrived in which it was found."""
+    told: dict[int, tuple[Condition, ...]] = {}
+    """What each stream said."""
 
 
 class Desk:
@@ -81,10 +83,11 @@ class Desk:
         changes: list[Change] = []
         notifications: list[Notification] = []
         arrivals: list[int] = []
+        told: dict[int, tuple[Condition, ...]] = {}
         for one in found:
             conditions = one.findings.conditions
             rules = self.rules(statements, one.org, one.patient)
-            if self._is_told(one.stream, conditions, rules):
+            if one.stream not in told and self._is_told(one.stream, conditions, rules):
                 continue
             sightings = sightings_of(
                 conditions, fs=one.findings.fs, start_ns=one.start_ns, until=one.findings.until
@@ -95,10 +98,14 @@ class Desk:
                 notifications += alert_tables.store(statements, these, rules)
                 changes += these
                 arrivals += [one.received_ns] * len(these)
-            self._told[one.stream] = conditions
+            told[one.stream] = conditions
+        return Raised(tuple(changes), tuple(notifications), tuple(arrivals), told)
+
+    def committed(self, raised: Raised) -> None:
+        """It is on disk; only now it counts as told."""
+        self._told.update(raised.told)
         if len(self._told) > _STREAMS_MAX:
             self._told.clear()
-        return Raised(tuple(changes), tuple(notifications), tuple(arrivals))
 
     def _is_told(self, stream: int, conditions: tuple[Condition, ...], rules: AlertRules) -> bool:
         """Whether this is word for word what the stream said last; then nothing can follow from it.

@@ -7,13 +7,14 @@ which another engine was faster with a stream does that stream again from what t
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 
 from einthoven.errors import (
+    Conflict,
     DefectError,
     EinthovenError,
     InputInvalid,
@@ -33,13 +34,17 @@ from einthoven.server.wire import (
     utc_text,
 )
 from einthoven.signal.findings import Findings
-from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment
+from einthoven.signal.packing import pack, unpack
+from einthoven.signal.recording import MAX_FS, SEGMENT_MAX_S, Lead, Recording, RecordingInfo, Segment
+from einthoven.signal.rules import Criteria
 from einthoven.storage.database import Connection, Row, Statements, within
 
-__all__ = ["Engine", "Outcome", "Recorded"]
+__all__ = ["Engine", "Follower", "Nobody", "Outcome", "Recorded", "pack_segment", "unpack_segment"]
 
 Outcome = Answer | EinthovenError
 
+SAMPLES_MAX: Final = int(SEGMENT_MAX_S * MAX_FS) + 1
+"""Of one segment."""
 _KEPT: Final = 20_000
 """Streams kept in memory; the others are read again."""
 _ATTEMPTS: Final = 12
@@ -100,28 +105,55 @@ class _Plan(msgspec.Struct, eq=False):
     """How much later the newest segment arrived than its last sample was taken, by the device's clock."""
 
 
-Follow = Callable[[Statements, Sequence[Recorded]], object]
-"""What else belongs into the transaction: alerts."""
+class Follower(Protocol):
+    """What else belongs into the transaction: alerts."""
+
+    def look(self, statements: Statements) -> None:
+        """Notice what changed; called with each batch, before anything is asked."""
+        ...
+
+    def criteria(self, statements: Statements, org: str, patient: str) -> Criteria | None:
+        """Limits of the rhythm rules for a patient."""
+        ...
+
+    def follow(self, statements: Statements, found: Sequence[Recorded]) -> object:
+        """Take part in the transaction; `Conflict` has the batch done again."""
+        ...
+
+    def committed(self, result: Any) -> None:
+        """What ``follow`` gave is on disk."""
+        ...
+
+
+class Nobody:
+    """No alerts: for measurements and tests."""
+
+    def look(self, statements: Statements) -> None:
+        """See `Follower`."""
+
+    def criteria(self, statements: Statements, org: str, patient: str) -> Criteria | None:  # noqa: ARG002
+        """See `Follower`."""
+        return None
+
+    def follow(self, statements: Statements, found: Sequence[Recorded]) -> object:  # noqa: ARG002
+        """See `Follower`."""
+        return None
+
+    def committed(self, result: Any) -> None:
+        """See `Follower`."""
 
 
 class Engine:
-    """Analyses and commits; for one thread.
-
-    Parameters
-    ----------
-    follow : called inside each transaction with what was found; its result is handed to ``committed``.
-    committed : called after each transaction with what ``follow`` gave.
-    """
+    """Analyses and commits; for one thread."""
 
     def __init__(
         self,
         connection: Connection,
-        follow: Follow = lambda _statements, _found: None,
-        committed: Callable[[object], None] = lambda _result: None,
+        follower: Follower | None = None,
     ) -> None:
         self._connection = connection
-        self._follow = follow
-        self._committed = committed
+        self._follower = follower or Nobody()
+        self._limits: dict[tuple[str, str], Criteria | None] = {}
         self._streams: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
     def process(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
@@ -166,6 +198,7 @@ class Engine:
             self._read_streams([(org, device)])
             known = self._streams.get((org, device))
             if known is not None and known.waiting:
+                self._look([(org, known.patient)])
                 plan = _Plan((org, device), known, known.stream, known.state, known.waiting, [], [])
                 self._take_waiting(plan, None, None)
                 plans.append(plan)
@@ -177,6 +210,8 @@ class Engine:
 
     def _read(self, arrivals: Iterable[Arrival]) -> None:
         """Bring what is known of these streams up to date."""
+        arrivals = list(arrivals)
+        self._look({(one.org, one.segment.patient) for one in arrivals})
         keys = {(one.org, one.segment.device): None for one in arrivals}
         cached = {known.id: key for key in keys if (known := self._streams.get(key)) is not None}
         stale = [key for key in keys if key not in self._streams]
@@ -188,6 +223,11 @@ class Engine:
             versions = _versions(rows)
             stale += [key for id_, key in cached.items() if versions.get(id_) != self._streams[key].version]
         self._read_streams(stale)
+
+    def _look(self, patients: Iterable[tuple[str, str]]) -> None:
+        with self._connection.reading() as statements:
+            self._follower.look(statements)
+            self._limits = {key: self._follower.criteria(statements, *key) for key in patients}
 
     def _read_streams(self, keys: Sequence[tuple[str, str]]) -> None:
         if not keys:
@@ -238,7 +278,7 @@ class Engine:
                 if arrival.mode == "accept":
                     placed, after = None, before or _begun(arrival.segment)
                 else:
-                    placed = place(before, arrival.segment, is_last=arrival.is_last)
+                    placed = self._place(before, arrival)
                     after = placed.after
             except EinthovenError as error:
                 outcomes[index] = error
@@ -253,6 +293,10 @@ class Engine:
             digest = digest_of(arrival.segment)
             plan.entries.append(_Entry(index, arrival, digest, answer, after.start_ns, True, placed))
         return plan
+
+    def _place(self, before: Stream | None, arrival: Arrival) -> Placed:
+        limits = self._limits.get((arrival.org, arrival.segment.patient))
+        return place(before, arrival.segment, is_last=arrival.is_last, criteria=limits)
 
     def _seen(self, plan: _Plan | None, index: int, arrival: Arrival) -> Outcome | None:
         """The answer to a segment whose turn is over: the first one again, or late."""
@@ -304,7 +348,7 @@ class Engine:
             is_own = arrival is not None and sequence == arrival.segment.sequence
             if arrival is not None and is_own and digest != digest_of(arrival.segment):
                 raise _reused()
-            placed = place(plan.after, segment, is_last=is_last)
+            placed = self._place(plan.after, waiting)
             plan.after = placed.after
             plan.waiting -= 1
             answer = Answer(sequence, "accepted")
@@ -337,18 +381,21 @@ class Engine:
             return []
         again: list[int] = []
         written: list[tuple[_Plan, int]] = []
-        with self._connection.writing() as statements:
-            old = [plan.known.id for plan in plans if plan.known is not None]
-            versions = _versions(statements.rows(within(_LOCKED, len(old)), old)) if old else {}
-            for plan in plans:
-                id_ = self._claim(statements, plan, versions)
-                if id_ is None:
-                    again.extend(plan.indices)
-                else:
-                    written.append((plan, id_))
-            _store(statements, written)
-            result = self._follow(statements, list(_found(written)))
-        self._committed(result)
+        try:
+            with self._connection.writing() as statements:
+                old = [plan.known.id for plan in plans if plan.known is not None]
+                versions = _versions(statements.rows(within(_LOCKED, len(old)), old)) if old else {}
+                for plan in plans:
+                    id_ = self._claim(statements, plan, versions)
+                    if id_ is None:
+                        again.extend(plan.indices)
+                    else:
+                        written.append((plan, id_))
+                _store(statements, written)
+                result = self._follower.follow(statements, list(_found(written)))
+        except Conflict:
+            return [index for plan in plans for index in plan.indices]
+        self._follower.committed(result)
         for plan, id_ in written:
             version = plan.known.version + 1 if plan.known else 1
             self._remember(plan, id_, version)
@@ -499,6 +546,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                 plan.waiting,
                 seen_ns,
                 plan.skew_ns,
+                int(plan.entries[-1].arrival.is_last),
                 encode_state(plan.state),
                 id_,
             )
@@ -517,7 +565,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
         )
     statements.run_many(
         "UPDATE streams SET version = version + 1, start_ns = ?, next_sequence = ?, next_position = ?, "
-        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), state = ? WHERE id = ?",
+        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), is_over = ?, state = ? WHERE id = ?",
         streams,
     )
 
@@ -560,13 +608,13 @@ def pack_segment(segment: Segment, is_last: bool) -> tuple[bytes, bytes]:
     described = _Described(
         segment.patient, segment.device, segment.sequence, segment.start_ns, info.fs, info.leads[0], is_last
     )
-    return msgspec.msgpack.encode(described), segment.recording.counts.astype("<i2").tobytes()
+    return msgspec.msgpack.encode(described), pack(segment.recording.counts[0])
 
 
 def unpack_segment(described: bytes, samples: bytes) -> tuple[Segment, bool]:
     """A segment from the journal, and whether its stream ends with it."""
     about = msgspec.msgpack.decode(described, type=_Described)
-    counts = np.frombuffer(samples, "<i2")[None, :]
+    counts = unpack(samples, np.int16, SAMPLES_MAX)[None, :]
     info = RecordingInfo("segment", about.fs, (about.lead,), counts.shape[1])
     segment = Segment(about.patient, about.device, about.sequence, about.start_ns, Recording(info, counts))
     return segment, about.is_last

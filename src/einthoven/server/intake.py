@@ -7,8 +7,9 @@ rest.
 """
 
 import asyncio
+import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,10 +18,13 @@ import msgspec
 from einthoven.clock import Clock
 from einthoven.errors import DefectError, EinthovenError, Overloaded
 from einthoven.server.engine import Engine, Outcome
+from einthoven.server.logs import place_of
+from einthoven.server.metrics import METRICS
 from einthoven.server.wire import Arrival
 
 __all__ = ["Intake", "IntakeCounts"]
 
+_LOG: Final = logging.getLogger("einthoven.intake")
 _IDLE_S: Final = 0.5
 """How long the engine rests when nothing waits, before it looks for work that others left."""
 _SHARE: Final = 4
@@ -68,7 +72,6 @@ class Intake:
         self._size = 0
         self._wake = threading.Condition()
         self._is_stopping = False
-        self._failure: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self.counts = IntakeCounts()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -156,16 +159,26 @@ class Intake:
         try:
             outcomes: Sequence[Outcome] = engine.process(arrivals)
         except EinthovenError as error:
+            _LOG.warning("a batch was not accepted", extra={"code": error.code, "count": len(arrivals)})
             outcomes = [error] * len(arrivals)
             self.counts.failed += len(arrivals)
         except Exception as error:  # noqa: BLE001 - the worker lives on; the request gets the news
-            self._failure = error
+            _LOG.error("a batch failed", extra=place_of(error))
             outcomes = [DefectError("a batch of segments could not be processed.")] * len(arrivals)
             self.counts.failed += len(arrivals)
+        spent_s = self._clock.now_s() - began_s
         self.counts.batches += 1
         self.counts.done += len(arrivals)
-        self.counts.busy_s += self._clock.now_s() - began_s
+        self.counts.busy_s += spent_s
+        METRICS.batch.observe(len(arrivals))
+        METRICS.commit.observe(spent_s)
+        for status, number in Counter(map(_status, outcomes)).items():
+            METRICS.segments.labels(status).inc(number)
         self._loop.call_soon_threadsafe(_answer, requests, outcomes)
+
+
+def _status(outcome: Outcome) -> str:
+    return "refused" if isinstance(outcome, EinthovenError) else outcome.status
 
 
 def _answer(requests: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:

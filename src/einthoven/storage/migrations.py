@@ -27,6 +27,8 @@ CREATE TABLE streams (
     waiting BIGINT NOT NULL,
     seen_ns BIGINT NOT NULL,
     skew_ns BIGINT NOT NULL,
+    is_over INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0,
     state {bytes} NOT NULL,
     UNIQUE (org, device)
 );

@@ -205,10 +205,12 @@ def change_user(
     ------
     Conflict : nobody would be left to administer. InputInvalid : a patient without a pseudonym.
     """
+    role = role or user.role
+    kept = user.patient if role == "patient" else None
     changed = msgspec.structs.replace(
         user,
-        role=role or user.role,
-        patient=_patient_of(role or user.role, patient or user.patient),
+        role=role,
+        patient=_patient_of(role, patient or kept),
         hash=hash_ or user.hash,
     )
     if user.role == "admin" and changed.role != "admin":
@@ -240,6 +242,10 @@ def _patient_of(role: Role, patient: str | None) -> str | None:
     if role not in ROLES:
         raise InputInvalid("there is no such role.", where="role", remedy=f"Use one of {', '.join(ROLES)}.")
     if role != "patient":
+        if patient is not None:
+            raise InputInvalid(
+                "only the role patient has a pseudonym.", where="patient", remedy="Leave patient out."
+            )
         return None
     if patient is None:
         raise InputInvalid(
@@ -378,11 +384,13 @@ def list_tokens(
 
 def revoke(statements: Statements, org: str, id_: int, now_ns: int) -> bool:
     """Revoke one token; whether it was good until now. Workers notice within seconds."""
-    count = statements.run(
-        "UPDATE tokens SET revoked_ns = ? WHERE org = ? AND id = ? AND revoked_ns IS NULL", (now_ns, org, id_)
+    kinds = statements.rows(
+        "UPDATE tokens SET revoked_ns = ? WHERE org = ? AND id = ? AND revoked_ns IS NULL RETURNING kind",
+        (now_ns, org, id_),
     )
-    statements.run("UPDATE epochs SET version = version + 1 WHERE name = 'senders'")
-    return count > 0
+    if kinds and kinds[0][0] in ("device", "gateway"):
+        statements.run("UPDATE epochs SET version = version + 1 WHERE name = 'senders'")
+    return bool(kinds)
 
 
 def revoke_of_user(statements: Statements, user: User, now_ns: int, *, sessions_only: bool = False) -> None:

@@ -1,5 +1,6 @@
 """How a person begins: the first administrator with a setup token, everybody with a password."""
 
+import contextlib
 import hashlib
 from functools import partial
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 import msgspec
 
 from einthoven.clock import Clock
-from einthoven.errors import EinthovenError, RateExceeded, TokenInvalid
+from einthoven.errors import NotFound, RateExceeded, TokenInvalid
 from einthoven.server import accounts
 from einthoven.server.accounts import ROLES, Token, User
 from einthoven.server.auditing import LOGIN_FAILED, failures_since, record
@@ -57,15 +58,22 @@ class Logins:
         RateExceeded : too many tries. Overloaded : too many log in at once.
         """
         self._count(address)
-        subject = _subject(name)
-        key = f"{org}/{subject}"
-        if key in self._under_way:
-            raise _too_often()
-        self._under_way.add(key)
-        try:
-            return await self._log_in(org, name, password, subject)
-        finally:
-            self._under_way.discard(key)
+        user = await self.is_right(org, name, password)
+        if user is None:
+            raise TokenInvalid(
+                "organisation, name or password are wrong.", where="login", remedy="Try again, slowly."
+            )
+        hash_ = await self._passwords.hash(password) if self._passwords.is_outdated(user.hash) else None
+
+        def change(statements: Statements) -> Begun:
+            found = accounts.read_user(statements, org, name)
+            if found.hash != user.hash:
+                raise TokenInvalid("the password was just changed.", where="login", remedy="Try again.")
+            if hash_ is not None:
+                found = accounts.change_user(statements, found, hash_=hash_)
+            return self._begin(statements, found, self._clock.utc_ns())
+
+        return await self._connections.write(change)
 
     async def set_up(self, secret: str, name: str, password: str, address: str) -> Begun:
         """The first administrator of an organisation, and a session for them; the setup token is used up.
@@ -95,38 +103,41 @@ class Logins:
 
         return await self._connections.write(change)
 
-    async def _log_in(self, org: str, name: str, password: str, subject: str) -> Begun:
+    async def is_right(self, org: str, name: str, password: str) -> User | None:
+        """The user whose password this is; None, and a row in the audit, if it is nobody's.
+
+        Raises
+        ------
+        RateExceeded : too many wrong ones. Overloaded : too many log in at once.
+        """
+        subject = _subject(name)
+        key = f"{org}/{subject}"
+        if key in self._under_way:
+            raise _too_often()
+        self._under_way.add(key)
+        try:
+            return await self._is_right(org, name, password, subject)
+        finally:
+            self._under_way.discard(key)
+
+    async def _is_right(self, org: str, name: str, password: str, subject: str) -> User | None:
         now_ns = self._clock.utc_ns()
 
         def question(statements: Statements) -> tuple[User | None, int]:
-            since_ns = now_ns - round(_FAILURES_S * 1e9)
-            try:
+            user = None
+            with contextlib.suppress(NotFound):
                 user = accounts.read_user(statements, org, name)
-            except EinthovenError:
-                user = None
-            return user, failures_since(statements, org, subject, since_ns)
+            return user, failures_since(statements, org, subject, now_ns - round(_FAILURES_S * 1e9))
 
         user, failures = await self._connections.read(question)
         if failures >= _FAILURES_MAX:
             raise _too_often()
-        if not await self._passwords.matches(user.hash if user else None, password) or user is None:
-            await self._connections.write(
-                lambda statements: record(statements, org, now_ns, "", LOGIN_FAILED, subject)
-            )
-            raise TokenInvalid(
-                "organisation, name or password are wrong.", where="login", remedy="Try again, slowly."
-            )
-        hash_ = await self._passwords.hash(password) if self._passwords.is_outdated(user.hash) else None
-
-        def change(statements: Statements) -> Begun:
-            found = accounts.read_user(statements, org, name)
-            if found.hash != user.hash:
-                raise TokenInvalid("the password was just changed.", where="login", remedy="Try again.")
-            if hash_ is not None:
-                found = accounts.change_user(statements, found, hash_=hash_)
-            return self._begin(statements, found, self._clock.utc_ns())
-
-        return await self._connections.write(change)
+        if await self._passwords.matches(user.hash if user else None, password):
+            return user
+        await self._connections.write(
+            lambda statements: record(statements, org, now_ns, "", LOGIN_FAILED, subject)
+        )
+        return None
 
     def _begin(self, statements: Statements, user: User, now_ns: int) -> Begun:
         token, secret = accounts.issue(

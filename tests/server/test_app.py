@@ -9,7 +9,7 @@ import pytest
 from einthoven.server import accounts
 from einthoven.server.accounts import ROLES
 from einthoven.server.roles import ROUTES
-from tests.server.conftest import PASSWORD, Served, a_segment, packed
+from einthoven.testing.serving import PASSWORD, Served, a_segment, packed
 
 
 def test_from_the_first_start_to_the_first_finding(served: Served) -> None:
@@ -222,7 +222,10 @@ def test_tokens_are_for_those_who_may_see_them(sqlite_served: Served) -> None:
     )
     own = clinician.post("/v1/tokens", json={"kind": "user", "label": "script", "days": 30})
     assert own.status_code == 201
-    assert clinician.post("/v1/tokens", json={"kind": "device", "patient": "p", "device": "d"}).status_code == 403
+    assert (
+        clinician.post("/v1/tokens", json={"kind": "device", "patient": "p", "device": "d"}).status_code
+        == 403
+    )
     assert technician.post("/v1/tokens", json={"kind": "gateway"}).status_code == 403
     device = technician.post("/v1/tokens", json={"kind": "device", "patient": "p", "device": "d"})
     assert device.status_code == 201

@@ -21,6 +21,7 @@ from litestar.openapi.spec import (
     RequestBody,
     Schema,
 )
+from litestar.params import JSONBody
 from litestar.types import ControllerRouterHandler
 from msgspec import UNSET, Meta, UnsetType
 
@@ -152,7 +153,7 @@ class _IngestOperation(Operation):
         },
     },
 )
-async def send_segments(data: SegmentSent | Batch) -> Answer | list[Answer]:  # noqa: ARG001 - documented
+async def send_segments(data: JSONBody[SegmentSent | Batch]) -> Answer | list[Answer]:  # noqa: ARG001 - documented
     """Send one segment, or up to 256; the answer has the encoding of the request.
 
     An answer other than an error means that the segment is on disk. The same segment sent again gets the same

@@ -33,13 +33,11 @@ __all__ = ["HANDLERS"]
 
 NewPassword = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
 KnownPassword = Annotated[str, Meta(max_length=PASSWORD_MAX)]
-TokenText = Annotated[str, Meta(max_length=64)]
 
 
 class Setup(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The first administrator of an organisation."""
 
-    token: TokenText
     name: UserName
     password: NewPassword
 
@@ -161,8 +159,10 @@ class ActPage(msgspec.Struct, frozen=True, rename="camel"):
 
 @post("/v1/setup", status_code=201)
 async def set_up(reception: Parts, data: JSONBody[Setup], request: Request[Any, Any, State]) -> SessionBegun:
-    """Make the first administrator with the token that the service printed at its first start."""
-    return _begun(await reception.logins.set_up(data.token, data.name, data.password, _address(request)))
+    """Make the first administrator; the bearer token is the one that the service printed at its start."""
+    return _begun(
+        await reception.logins.set_up(bearer_of(request), data.name, data.password, _address(request))
+    )
 
 
 @post("/v1/login", status_code=201)

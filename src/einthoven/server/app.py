@@ -22,7 +22,7 @@ from einthoven.server import (
     stream_routes,
     token_routes,
 )
-from einthoven.server.documenting import describe
+from einthoven.server.documenting import describe, document
 from einthoven.server.ingest import IngestRoute, Receive, Scope, Send
 from einthoven.server.passwords import PasswordCost
 from einthoven.server.reception import Reception, Service
@@ -50,8 +50,13 @@ class App:
 
     def __init__(self, framework: Litestar, front: Mapping[tuple[str, str], AsgiApp]) -> None:
         self.framework = framework
+        self.document = document(framework)
+        """The OpenAPI document."""
         self._behind: Any = framework
-        self._front = dict(front)
+        self._front: dict[tuple[str, str], AsgiApp] = {
+            ("GET", "/schema/openapi.json"): _Page(self.document),
+            **front,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -71,11 +76,15 @@ class App:
             _LOG.error("%s %s failed: %s", scope["method"], scope["path"], type(error).__name__)
             await _defect(guarded)
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """The OpenAPI document."""
-        document: dict[str, Any] = self.framework.openapi_schema.to_schema()
-        return document
+
+class _Page:
+    """The document, as it lies ready."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._content = msgspec.json.encode(content)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        await _respond(send, 200, self._content)
 
 
 class _Guarded:
@@ -92,11 +101,14 @@ class _Guarded:
         await self._send(message)
 
 
-async def _defect(send: _Guarded) -> None:
+async def _defect(send: Send) -> None:
     error = DefectError("something went wrong in the service.", where="service", remedy="Please report it.")
-    content = msgspec.json.encode(error.as_dict())
+    await _respond(send, 500, msgspec.json.encode(error.as_dict()))
+
+
+async def _respond(send: Send, status: int, content: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content, "more_body": False})
 
 

@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 
 from einthoven.errors import EinthovenError
-from einthoven.server.reception import Reception
+from einthoven.server.requests import Parts
 
 __all__ = ["HANDLERS"]
 
@@ -38,7 +38,7 @@ async def live() -> Live:
 
 
 @get("/health/ready", media_type="application/json")
-async def ready(reception: Reception) -> Response[Ready]:
+async def ready(reception: Parts) -> Response[Ready]:
     """Whether to send requests here: the database answers, the engine takes work."""
     has_database = False
     try:

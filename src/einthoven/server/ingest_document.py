@@ -4,23 +4,13 @@ The route itself is `einthoven.server.ingest`, which stands in front of the fram
 together.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import (
-    Example,
-    OpenAPIMediaType,
-    OpenAPIResponse,
-    OpenAPIType,
-    Operation,
-    Parameter,
-    RequestBody,
-    Schema,
-)
+from litestar.params import JSONBody
 from litestar.types import ControllerRouterHandler
 from msgspec import UNSET, Meta, UnsetType
 
@@ -29,7 +19,7 @@ from einthoven.server.accounts import PSEUDONYM
 from einthoven.server.problems import Problem
 from einthoven.server.wire import BATCH_MAX, Answer
 
-__all__ = ["HANDLERS", "SegmentSent"]
+__all__ = ["HANDLERS", "SegmentSent", "complete"]
 
 Count = Annotated[int, Meta(ge=-32768, le=32767)]
 
@@ -47,7 +37,10 @@ class SegmentSent(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     samples: (
         Annotated[
             list[Count],
-            Meta(description="ADC counts; -32768 is missing. MessagePack: bytes, 16-bit little-endian."),
+            Meta(
+                max_length=60_000,
+                description="ADC counts; -32768 is missing. MessagePack: bytes, 16-bit little-endian.",
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -72,21 +65,21 @@ class SegmentSent(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
 
 Batch = Annotated[list[SegmentSent], Meta(min_length=1, max_length=BATCH_MAX)]
 
-_EXAMPLES: Final = {
-    "integers": Example(
-        summary="A device's token: samples as integers",
-        value={"sequence": 12, "startTime": "2026-11-26T08:00:00Z", "samples": [0, 3, 9, 120, -4]},
-    ),
-    "base64": Example(
-        summary="A gateway's token: the same as base64",
-        value={
+_EXAMPLES: Final[dict[str, Any]] = {
+    "integers": {
+        "summary": "A device's token: samples as integers",
+        "value": {"sequence": 12, "startTime": "2026-11-26T08:00:00Z", "samples": [0, 3, 9, 120, -4]},
+    },
+    "base64": {
+        "summary": "A gateway's token: the same as base64",
+        "value": {
             "patientId": "p-17",
             "deviceId": "chest-17",
             "sequence": 12,
             "startTime": 1795680000000000000,
             "samplesBase64": "AAADAAkAeAD8/w==",
         },
-    ),
+    },
 }
 _STATUSES: Final[dict[int, str]] = {
     400: "Not segments, or a value that breaks its contract; nothing was accepted",
@@ -101,40 +94,36 @@ _STATUSES: Final[dict[int, str]] = {
 }
 
 
-@dataclass
-class _IngestOperation(Operation):
-    """The operation with what the framework cannot know: MessagePack beside JSON, a header, examples."""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.request_body, RequestBody):
-            sent = self.request_body.content["application/json"]
-            sent.examples = dict(_EXAMPLES)
-            self.request_body.content["application/msgpack"] = OpenAPIMediaType(
-                schema=Schema(
-                    description="The same names; samples are bytes: 16-bit integers, little-endian."
-                )
-            )
-        self.parameters = [
-            *(self.parameters or []),
-            Parameter(
-                name="Prefer",
-                param_in="header",
-                required=False,
-                description="respond-async: do not wait for findings",
-                schema=Schema(type=OpenAPIType.STRING, enum=["respond-async"]),
-            ),
-        ]
-        for response in (self.responses or {}).values():
-            if isinstance(response, OpenAPIResponse) and response.content:
-                response.content["application/msgpack"] = OpenAPIMediaType(
-                    schema=Schema(description="The same in MessagePack.")
-                )
+def complete(described: dict[str, Any]) -> dict[str, Any]:
+    """What the framework cannot say of the route: batches, MessagePack beside JSON, a header, examples."""
+    operation = described["paths"]["/v1/segments"]["post"]
+    sent = described["components"]["schemas"]["SegmentSent"]
+    sent["oneOf"] = [{"required": ["samples"]}, {"required": ["samplesBase64"]}]
+    one = {"$ref": "#/components/schemas/SegmentSent"}
+    many = {"type": "array", "items": one, "minItems": 1, "maxItems": BATCH_MAX}
+    operation["requestBody"]["content"] = {
+        "application/json": {"schema": {"anyOf": [one, many]}, "examples": _EXAMPLES},
+        "application/msgpack": {
+            "schema": {"description": "The same names; samples are bytes: 16-bit integers, little-endian."}
+        },
+    }
+    operation["parameters"] = [
+        {
+            "name": "Prefer",
+            "in": "header",
+            "required": False,
+            "description": "Do not wait for findings.",
+            "schema": {"type": "string", "enum": ["respond-async"]},
+        }
+    ]
+    for response in operation["responses"].values():
+        response["content"]["application/msgpack"] = {"schema": {"description": "The same in MessagePack."}}
+    return described
 
 
 @post(
     "/v1/segments",
     status_code=200,
-    operation_class=_IngestOperation,
     security=[{"bearer": []}],
     response_description="Findings, when all is on disk",
     responses={
@@ -152,7 +141,7 @@ class _IngestOperation(Operation):
         },
     },
 )
-async def send_segments(data: SegmentSent | Batch) -> Answer | list[Answer]:  # noqa: ARG001 - documented
+async def send_segments(data: JSONBody[SegmentSent | Batch]) -> Answer | list[Answer]:  # noqa: ARG001 - documented
     """Send one segment, or up to 256; the answer has the encoding of the request.
 
     An answer other than an error means that the segment is on disk. The same segment sent again gets the same

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, delete, get, patch, post, put
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 from litestar.types import ControllerRouterHandler
 from msgspec import UNSET, Meta, UnsetType
 
@@ -14,24 +14,30 @@ from einthoven.errors import AccessDenied, TokenInvalid
 from einthoven.server import accounts
 from einthoven.server.accounts import MAIN, Role, User
 from einthoven.server.auditing import acts, record
-from einthoven.server.identities import Person
 from einthoven.server.logins import Begun
 from einthoven.server.passwords import PASSWORD_MAX, PASSWORD_MIN
-from einthoven.server.reception import Reception
-from einthoven.server.requests import Limit, OrganisationName, Pseudonym, UserName, bearer_of, instant
+from einthoven.server.requests import (
+    Asker,
+    Limit,
+    OrganisationName,
+    Parts,
+    Pseudonym,
+    UserInPath,
+    UserName,
+    bearer_of,
+    instant,
+)
 from einthoven.storage.database import Statements
 
 __all__ = ["HANDLERS"]
 
 NewPassword = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
 KnownPassword = Annotated[str, Meta(max_length=PASSWORD_MAX)]
-TokenText = Annotated[str, Meta(max_length=64)]
 
 
 class Setup(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The first administrator of an organisation."""
 
-    token: TokenText
     name: UserName
     password: NewPassword
 
@@ -152,13 +158,15 @@ class ActPage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @post("/v1/setup", status_code=201)
-async def set_up(reception: Reception, data: Setup, request: Request[Any, Any, State]) -> SessionBegun:
-    """Make the first administrator with the token that the service printed at its first start."""
-    return _begun(await reception.logins.set_up(data.token, data.name, data.password, _address(request)))
+async def set_up(reception: Parts, data: JSONBody[Setup], request: Request[Any, Any, State]) -> SessionBegun:
+    """Make the first administrator; the bearer token is the one that the service printed at its start."""
+    return _begun(
+        await reception.logins.set_up(bearer_of(request), data.name, data.password, _address(request))
+    )
 
 
 @post("/v1/login", status_code=201)
-async def log_in(reception: Reception, data: Login, request: Request[Any, Any, State]) -> SessionBegun:
+async def log_in(reception: Parts, data: JSONBody[Login], request: Request[Any, Any, State]) -> SessionBegun:
     """Begin a session. Ten wrong passwords close a name for a quarter of an hour."""
     return _begun(
         await reception.logins.log_in(data.organisation, data.name, data.password, _address(request))
@@ -166,7 +174,7 @@ async def log_in(reception: Reception, data: Login, request: Request[Any, Any, S
 
 
 @post("/v1/logout", status_code=204)
-async def log_out(reception: Reception, person: Person, request: Request[Any, Any, State]) -> None:
+async def log_out(reception: Parts, person: Asker, request: Request[Any, Any, State]) -> None:
     """Revoke the token that this request carries."""
     now_ns = reception.clock.utc_ns()
 
@@ -179,13 +187,13 @@ async def log_out(reception: Reception, person: Person, request: Request[Any, An
 
 
 @get("/v1/me")
-async def me(person: Person) -> Me:
+async def me(person: Asker) -> Me:
     """Who this token acts for."""
     return Me(person.org, person.user, person.role, person.patient)
 
 
 @put("/v1/me/password", status_code=204)
-async def change_password(reception: Reception, person: Person, data: PasswordChange) -> None:
+async def change_password(reception: Parts, person: Asker, data: JSONBody[PasswordChange]) -> None:
     """Change one's own password; all sessions end, this one too."""
     user = await reception.logins.is_right(person.org, person.user, data.current)
     if user is None:
@@ -206,8 +214,8 @@ async def change_password(reception: Reception, person: Person, data: PasswordCh
 
 @get("/v1/users")
 async def users(
-    reception: Reception,
-    person: Person,
+    reception: Parts,
+    person: Asker,
     after: Annotated[str, Parameter(max_length=64, description="Where the page before ended.")] = "",
     limit: Limit = 100,
 ) -> UserPage:
@@ -220,7 +228,7 @@ async def users(
 
 
 @post("/v1/users", status_code=201)
-async def add_user(reception: Reception, person: Person, data: NewUser) -> UserSeen:
+async def add_user(reception: Parts, person: Asker, data: JSONBody[NewUser]) -> UserSeen:
     """Make a user."""
     hash_ = await reception.passwords.hash(data.password)
     now_ns = reception.clock.utc_ns()
@@ -235,13 +243,15 @@ async def add_user(reception: Reception, person: Person, data: NewUser) -> UserS
 
 
 @get("/v1/users/{name:str}")
-async def user(reception: Reception, person: Person, name: UserName) -> UserSeen:
+async def user(reception: Parts, person: Asker, name: UserInPath) -> UserSeen:
     """One user."""
     return _user(await reception.connections.read(lambda s: accounts.read_user(s, person.org, name)))
 
 
 @patch("/v1/users/{name:str}")
-async def change_user(reception: Reception, person: Person, name: UserName, data: UserChange) -> UserSeen:
+async def change_user(
+    reception: Parts, person: Asker, name: UserInPath, data: JSONBody[UserChange]
+) -> UserSeen:
     """Give a user another role, pseudonym or password; all their sessions end."""
     hash_ = None if data.password is UNSET else await reception.passwords.hash(data.password)
     now_ns = reception.clock.utc_ns()
@@ -261,7 +271,7 @@ async def change_user(reception: Reception, person: Person, name: UserName, data
 
 
 @delete("/v1/users/{name:str}", status_code=204)
-async def remove_user(reception: Reception, person: Person, name: UserName) -> None:
+async def remove_user(reception: Parts, person: Asker, name: UserInPath) -> None:
     """Remove a user; what they hold is revoked."""
     now_ns = reception.clock.utc_ns()
 
@@ -274,7 +284,7 @@ async def remove_user(reception: Reception, person: Person, name: UserName) -> N
 
 
 @get("/v1/organisations")
-async def organisations(reception: Reception, person: Person) -> OrganisationList:
+async def organisations(reception: Parts, person: Asker) -> OrganisationList:
     """All organisations for those who run the service; for others their own."""
     found = await reception.connections.read(accounts.list_organisations)
     seen = [one for one in found if person.org in (MAIN, one.org)]
@@ -282,7 +292,9 @@ async def organisations(reception: Reception, person: Person) -> OrganisationLis
 
 
 @post("/v1/organisations", status_code=201)
-async def add_organisation(reception: Reception, person: Person, data: NewOrganisation) -> OrganisationMade:
+async def add_organisation(
+    reception: Parts, person: Asker, data: JSONBody[NewOrganisation]
+) -> OrganisationMade:
     """Make an organisation; only an administrator of ``main`` does."""
     if person.org != MAIN:
         raise AccessDenied(
@@ -303,8 +315,8 @@ async def add_organisation(reception: Reception, person: Person, data: NewOrgani
 
 @get("/v1/audit")
 async def audit(
-    reception: Reception,
-    person: Person,
+    reception: Parts,
+    person: Asker,
     after: Annotated[int, Parameter(ge=0, le=2**53, description="Where the page before ended.")] = 0,
     limit: Limit = 100,
 ) -> ActPage:

@@ -7,8 +7,9 @@ import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import Parameter, PathParameter
 
 from einthoven.errors import AccessDenied, InputInvalid
 from einthoven.server.accounts import ORGANISATION, PSEUDONYM, USER
@@ -17,10 +18,14 @@ from einthoven.server.reception import Reception
 from einthoven.server.roles import ROUTES
 
 __all__ = [
+    "Asker",
     "Limit",
     "OrganisationName",
+    "Parts",
     "Pseudonym",
+    "PseudonymInPath",
     "StrictRequest",
+    "UserInPath",
     "UserName",
     "bearer_of",
     "instant",
@@ -33,6 +38,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 OrganisationName = Annotated[str, msgspec.Meta(pattern=ORGANISATION, description="An organisation.")]
 UserName = Annotated[str, msgspec.Meta(pattern=USER, description="A user's name.")]
+Parts = NamedDependency[Reception]
+"""What the routes work with."""
+Asker = NamedDependency[Person]
+"""Who asks."""
+UserInPath = Annotated[str, PathParameter(pattern=USER, description="A user's name.")]
+PseudonymInPath = Annotated[str, PathParameter(pattern=PSEUDONYM, description="A pseudonym.")]
 Pseudonym = Annotated[str, msgspec.Meta(pattern=PSEUDONYM, description="A pseudonym; never a name.")]
 Limit = Annotated[int, Parameter(ge=1, le=500, description="Most items on this page.")]
 
@@ -66,11 +77,15 @@ def _place(message: str) -> str:
     return "request"
 
 
+_UNGUARDED: Final = frozenset({"anyone", "setup"})
+"""A setup token is looked at by its own route."""
+
+
 async def let_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Nobody passes whose role is not in the table."""
     route = (connection.scope["method"], connection.scope["path_template"])  # type: ignore[typeddict-item]
     allowed = ROUTES.get(route, frozenset())
-    if "anyone" in allowed or route[0] == "OPTIONS":
+    if not allowed.isdisjoint(_UNGUARDED) or route[0] == "OPTIONS":
         return
     reception: Reception = connection.app.state.reception
     person = await reception.identities.person(bearer_of(connection))

@@ -12,7 +12,7 @@ from einthoven.server.tokens import TokenKind
 
 __all__ = ["ISSUES", "OVERSEES", "ROUTES", "Caller"]
 
-Caller = Literal["anyone", "device", "gateway"] | Role
+Caller = Literal["anyone", "setup", "device", "gateway"] | Role
 
 ANYONE: Final[frozenset[Caller]] = frozenset({"anyone"})
 PEOPLE: Final[frozenset[Caller]] = frozenset(ROLES)
@@ -23,7 +23,7 @@ CLINICAL: Final[frozenset[Caller]] = frozenset({"clinician", "patient"})
 
 ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("POST", "/v1/segments"): frozenset({"device", "gateway"}),
-    ("POST", "/v1/setup"): ANYONE,
+    ("POST", "/v1/setup"): frozenset({"setup"}),
     ("POST", "/v1/login"): ANYONE,
     ("POST", "/v1/logout"): PEOPLE,
     ("GET", "/v1/me"): PEOPLE,

@@ -5,14 +5,14 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
 from einthoven.errors import AccessDenied, InputInvalid, NotFound
+from einthoven.server.accounts import PSEUDONYM
 from einthoven.server.identities import Person
-from einthoven.server.reception import Reception
-from einthoven.server.requests import Limit, Pseudonym, instant
+from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, instant
 from einthoven.server.streams import SegmentRow, StreamRow, list_streams, read_gaps, segments_of
 from einthoven.server.wire import Answer, decode_answer
 from einthoven.storage.database import Statements
@@ -81,9 +81,9 @@ class SegmentPage(msgspec.Struct, frozen=True, rename="camel"):
 
 @get("/v1/streams")
 async def streams(
-    reception: Reception,
-    person: Person,
-    patient: Annotated[Pseudonym | None, Parameter(description="Of one patient only.")] = None,
+    reception: Parts,
+    person: Asker,
+    patient: Annotated[str | None, Parameter(pattern=PSEUDONYM, description="Of one patient only.")] = None,
     after: Annotated[
         str,
         Parameter(pattern="^[A-Za-z0-9._-]{0,64}$", description="Where the page before ended."),
@@ -102,7 +102,7 @@ async def streams(
 
 
 @get("/v1/streams/{device:str}")
-async def stream(reception: Reception, person: Person, device: Pseudonym) -> StreamDetail:
+async def stream(reception: Parts, person: Asker, device: PseudonymInPath) -> StreamDetail:
     """One stream with its gaps."""
 
     def question(statements: Statements) -> StreamDetail:
@@ -116,12 +116,12 @@ async def stream(reception: Reception, person: Person, device: Pseudonym) -> Str
 
 @get("/v1/patients/{patient:str}/segments")
 async def patient_segments(
-    reception: Reception,
-    person: Person,
-    patient: Pseudonym,
+    reception: Parts,
+    person: Asker,
+    patient: PseudonymInPath,
     from_: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
-        Parameter(query="from", description="Segments that begin then or later."),
+        QueryParameter(name="from", description="Segments that begin then or later."),
     ] = None,
     until: Annotated[
         Annotated[datetime, Meta(tz=True)] | None, Parameter(description="Segments that begin before.")

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, cast
 
 import msgspec
 from litestar import delete, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
@@ -14,8 +14,7 @@ from einthoven.server import accounts
 from einthoven.server.accounts import Token, User
 from einthoven.server.auditing import record
 from einthoven.server.identities import Person
-from einthoven.server.reception import Reception
-from einthoven.server.requests import Limit, Pseudonym, instant
+from einthoven.server.requests import Asker, Limit, Parts, Pseudonym, instant
 from einthoven.server.roles import ISSUES, OVERSEES
 from einthoven.server.tokens import TokenKind
 from einthoven.storage.database import Statements
@@ -71,8 +70,8 @@ class TokenPage(msgspec.Struct, frozen=True, rename="camel"):
 
 @get("/v1/tokens")
 async def tokens(
-    reception: Reception,
-    person: Person,
+    reception: Parts,
+    person: Asker,
     after: Annotated[int, Parameter(ge=0, le=2**53, description="Where the page before ended.")] = 0,
     limit: Limit = 100,
 ) -> TokenPage:
@@ -92,7 +91,7 @@ async def tokens(
 
 
 @post("/v1/tokens", status_code=201)
-async def issue_token(reception: Reception, person: Person, data: NewToken) -> TokenIssued:
+async def issue_token(reception: Parts, person: Asker, data: JSONBody[NewToken]) -> TokenIssued:
     """Issue a token for a device, a gateway or one's own programs. It is shown this once."""
     _allow(person, data.kind)
     if data.kind == "user" and not person.is_session:
@@ -125,8 +124,8 @@ async def issue_token(reception: Reception, person: Person, data: NewToken) -> T
 
 @delete("/v1/tokens/{number:int}", status_code=204)
 async def revoke_token(
-    reception: Reception,
-    person: Person,
+    reception: Parts,
+    person: Asker,
     number: Annotated[int, Parameter(ge=1, le=2**53, description="Its id.")],
 ) -> None:
     """Revoke a token; every worker refuses it within five seconds."""

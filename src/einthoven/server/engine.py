@@ -596,7 +596,7 @@ def _track_gaps(statements: Statements, id_: int, entry: _Entry, due: int | None
 
 
 def pack_segment(org: str, segment: Segment) -> bytes:
-    """A segment as the journal keeps it, and later a container: it says what it is and whether it is whole."""
+    """A segment as the journal and later a container keep it: it says what it is, and whether it is whole."""
     info = segment.recording.info
     lead = info.leads[0]
     kept = KeptSegment(

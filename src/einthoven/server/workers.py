@@ -5,11 +5,13 @@ supervisor dies drains and ends. SIGTERM drains all: no new requests, what was a
 """
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
 import socket
 import tempfile
+import time
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +22,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from einthoven.clock import SystemClock
+from einthoven.errors import InputInvalid
 from einthoven.runtime.kernels import warm_kernels
 from einthoven.server.app import build_app
 from einthoven.server.desk import Desk
@@ -39,20 +42,43 @@ __all__ = ["listen", "run_workers", "signing_keys", "worker"]
 
 _LOG: Final = logging.getLogger("einthoven.worker")
 _SETTINGS: Final = "EINTHOVEN_WORKER_SETTINGS"
+_SUPERVISOR: Final = "EINTHOVEN_WORKER_SUPERVISOR"
 _METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG: Final = 4096
+_PORT_S: Final = 3.0
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The socket that all workers accept from; with port 0 a free one."""
-    config = uvicorn.Config("", host=settings.host, port=settings.port, backlog=_BACKLOG)
-    return config.bind_socket()
+    """The socket that all workers accept from; with port 0 a free one.
+
+    Raises
+    ------
+    InputInvalid : the address cannot be had; a port only after some seconds, since workers whose supervisor
+        died still hold it for a moment.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    until_s = time.monotonic() + _PORT_S
+    while True:
+        try:
+            accepting = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < until_s:
+                time.sleep(0.1)
+                continue
+            raise InputInvalid(
+                f"this address cannot be listened at ({error.strerror}).",
+                where=f"{settings.host}:{settings.port}",
+                remedy="End what listens there, or give --port another number; 0 takes a free one.",
+            ) from error
+        accepting.set_inheritable(True)
+        return accepting
 
 
 def run_workers(settings: Settings, accepting: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     with tempfile.TemporaryDirectory(prefix="einthoven-metrics-") as folder:
         os.environ[_METRICS] = folder
+        os.environ[_SUPERVISOR] = str(os.getpid())
         os.environ[_SETTINGS] = msgspec.json.encode(settings).decode()
         config = uvicorn.Config(
             "einthoven.server.workers:worker",
@@ -69,7 +95,7 @@ def run_workers(settings: Settings, accepting: socket.socket) -> None:
             timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         )
         configure_logs(settings.log_level)
-        Multiprocess(config, target=uvicorn.Server(config).run, sockets=[accepting]).run()
+        Multiprocess(config, sockets=[accepting]).run()
 
 
 def worker() -> "Worker":
@@ -133,7 +159,7 @@ class Worker:
         app = build_app(service, front={("GET", "/metrics"): _metrics})
         await self._stack.enter_async_context(app.framework.lifespan())
         self._app = app
-        guard = asyncio.create_task(_end_without(os.getppid()))
+        guard = asyncio.create_task(_end_without(int(os.environ[_SUPERVISOR])))
         self._stack.callback(guard.cancel)
         _LOG.info("ready", extra={"worker": os.getpid()})
 

@@ -1,5 +1,6 @@
 """Where objects and tables are kept."""
 
+from einthoven.storage.addresses import open_store
 from einthoven.storage.database import LOCK, Connection, Database, Statements, within
 from einthoven.storage.objects import FolderStore, ObjectStore
 from einthoven.storage.opening import open_database
@@ -12,5 +13,6 @@ __all__ = [
     "ObjectStore",
     "Statements",
     "open_database",
+    "open_store",
     "within",
 ]

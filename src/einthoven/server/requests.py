@@ -81,8 +81,9 @@ _UNGUARDED: Final = frozenset({"anyone", "setup"})
 """A setup token is looked at by its own route."""
 
 
-async def let_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Nobody passes whose role is not in the table."""
+    _refuse_unknown(connection, handler)
     route = (connection.scope["method"], connection.scope["path_template"])  # type: ignore[typeddict-item]
     allowed = ROUTES.get(route, frozenset())
     if not allowed.isdisjoint(_UNGUARDED) or route[0] == "OPTIONS":
@@ -94,6 +95,18 @@ async def let_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHan
             f"the role {person.role} may not do this.", where="Authorization", remedy="Ask an administrator."
         )
     connection.state.person = person
+
+
+def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A misspelt parameter would be a filter that does not filter."""
+    if connection.scope["query_string"]:
+        known = set()
+        for name, field in handler.parsed_fn_signature.parameters.items():
+            known.add(getattr(field.kwarg_definition, "name", None) or name)
+        if not known.issuperset(connection.query_params):
+            raise InputInvalid(
+                "there is no such parameter.", where="query", remedy="See /schema/openapi.json."
+            )
 
 
 def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter, QueryParameter
+from litestar.params import Parameter, ParameterKwarg, QueryParameter
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
@@ -79,6 +79,10 @@ class SegmentPage(msgspec.Struct, frozen=True, rename="camel"):
     next: str | None
 
 
+def _instant_parameter(name: str, description: str) -> ParameterKwarg:
+    return QueryParameter(name=name, description=description, schema_extra={"format": "date-time"})
+
+
 @get("/v1/streams")
 async def streams(
     reception: Parts,
@@ -119,13 +123,8 @@ async def patient_segments(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None,
-        QueryParameter(name="from", description="Segments that begin then or later."),
-    ] = None,
-    until: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Parameter(description="Segments that begin before.")
-    ] = None,
+    from_: Annotated[str | None, _instant_parameter("from", "Segments that begin then or later.")] = None,
+    until: Annotated[str | None, _instant_parameter("until", "Segments that begin before.")] = None,
     after: Annotated[
         str,
         Parameter(
@@ -138,13 +137,14 @@ async def patient_segments(
     if person.role == "patient":
         _own(person, patient)
     cursor = _cursor(after)
+    from_ns, until_ns = _ns("from", from_, 0), _ns("until", until, _ALWAYS_NS)
     found = await reception.connections.read(
         lambda s: segments_of(
             s,
             person.org,
             patient,
-            from_ns=_ns(from_, 0),
-            until_ns=_ns(until, _ALWAYS_NS),
+            from_ns=from_ns,
+            until_ns=until_ns,
             after=cursor,
             limit=limit + 1,
         )
@@ -165,9 +165,15 @@ def _own(person: Person, patient: str | None) -> str:
     return patient
 
 
-def _ns(moment: datetime | None, default: int) -> int:
-    if moment is None:
+def _ns(where: str, text: str | None, default: int) -> int:
+    if text is None:
         return default
+    try:
+        moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
+    except msgspec.ValidationError:
+        raise InputInvalid(
+            "this is no time.", where=where, remedy="Give it as 2026-11-26T08:00:00Z."
+        ) from None
     return min(max((moment - _EPOCH) // timedelta(microseconds=1) * 1000, 0), _ALWAYS_NS)
 
 

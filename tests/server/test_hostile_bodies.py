@@ -153,7 +153,11 @@ DEEP = 200_000
     [
         (b"[" * DEEP, "application/json", 400),
         (b'{"a":' * DEEP, "application/json", 400),
-        (b'{"sequence":0,"startTime":0,"samples":' + b"[" * DEEP + b"]" * DEEP + b"}", "application/json", 400),
+        (
+            b'{"sequence":0,"startTime":0,"samples":' + b"[" * DEEP + b"]" * DEEP + b"}",
+            "application/json",
+            400,
+        ),
         (b"\x91" * DEEP, "application/msgpack", 400),
         (b"\x81\xa1a" * DEEP, "application/msgpack", 400),
         (b"\xdd\xff\xff\xff\xff", "application/msgpack", 400),
@@ -265,7 +269,9 @@ def test_logs_and_errors_hold_no_patient_no_token_and_no_sample(
             told.append(client.post("/v1/users", json={PATIENT: PATIENT}).text)
             told.append(client.post("/v1/login", json={"name": PATIENT.lower(), "password": PATIENT}).text)
         admin.delete(f"/v1/tokens/{id_}")
-    told += [record.getMessage() for record in caplog.records if record.name.startswith(("einthoven", "uvicorn"))]
+    told += [
+        record.getMessage() for record in caplog.records if record.name.startswith(("einthoven", "uvicorn"))
+    ]
     told += [record.getMessage() for record in caplog.records if record.name.startswith("litestar")]
     with sqlite_served.writing() as statements:
         told.append(repr(statements.rows("SELECT * FROM audit")))

@@ -313,10 +313,9 @@ def test_a_state_of_another_program_begins_the_stream_anew(connect: Connect) -> 
 def test_the_journal_gives_back_what_was_sent(database: Database, connect: Connect) -> None:
     these = segments("a", 2)
     Engine(connect()).process(arrivals(these))
-    rows = table(database, "SELECT described, samples FROM journal ORDER BY sequence")
-    for one, (described, samples) in zip(these, rows, strict=True):
-        back, is_last = unpack_segment(described, samples)  # type: ignore[arg-type]
-        assert not is_last
+    rows = table(database, "SELECT block FROM journal ORDER BY sequence")
+    for one, (block,) in zip(these, rows, strict=True):
+        back = unpack_segment(block)  # type: ignore[arg-type]
         np.testing.assert_array_equal(back.recording.counts, one.recording.counts)
         assert digest_of(back) == digest_of(one)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
-import numpy as np
 
 from einthoven.errors import (
     Conflict,
@@ -34,17 +33,15 @@ from einthoven.server.wire import (
     utc_text,
 )
 from einthoven.signal.findings import Findings
-from einthoven.signal.packing import pack, unpack
-from einthoven.signal.recording import MAX_FS, SEGMENT_MAX_S, Lead, Recording, RecordingInfo, Segment
+from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment
 from einthoven.signal.rules import Criteria
+from einthoven.storage.blocks import KeptSegment, block_of, segment_of
 from einthoven.storage.database import Connection, Row, Statements, within
 
 __all__ = ["Engine", "Follower", "Nobody", "Outcome", "Recorded", "pack_segment", "unpack_segment"]
 
 Outcome = Answer | EinthovenError
 
-SAMPLES_MAX: Final = int(SEGMENT_MAX_S * MAX_FS) + 1
-"""Of one segment."""
 _KEPT: Final = 20_000
 """Streams kept in memory; the others are read again."""
 _ATTEMPTS: Final = 12
@@ -333,18 +330,18 @@ class Engine:
         limit = _LAST if arrival is None else arrival.segment.sequence
         with self._connection.reading() as statements:
             rows = statements.rows(
-                "SELECT j.sequence, j.described, j.samples, s.received_ns, s.digest FROM segments s "
+                "SELECT j.sequence, j.block, j.is_last, s.received_ns, s.digest FROM segments s "
                 "JOIN journal j ON j.stream = s.stream AND j.sequence = s.sequence "
                 "WHERE s.stream = ? AND s.status = 'accepted' AND s.sequence <= ? ORDER BY s.sequence",
                 (plan.known.id, limit),
             )
         has_own = False
         taken = {entry.arrival.segment.sequence for entry in plan.entries}
-        for sequence, described, samples, received_ns, digest in rows:
+        for sequence, block, is_last, received_ns, digest in rows:
             if sequence in taken:
                 continue
-            segment, is_last = unpack_segment(described, samples)
-            waiting = Arrival(plan.key[0], segment, is_last, received_ns)
+            segment = unpack_segment(block)
+            waiting = Arrival(plan.key[0], segment, bool(is_last), received_ns)
             is_own = arrival is not None and sequence == arrival.segment.sequence
             if arrival is not None and is_own and digest != digest_of(arrival.segment):
                 raise _reused()
@@ -532,7 +529,15 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                         kept,
                     )
                 )
-                journal.append((id_, segment.sequence, *pack_segment(segment, entry.arrival.is_last)))
+                journal.append(
+                    (
+                        id_,
+                        segment.sequence,
+                        entry.arrival.received_ns,
+                        int(entry.arrival.is_last),
+                        pack_segment(entry.arrival.org, segment),
+                    )
+                )
             else:
                 done.append((kept, id_, segment.sequence))
             start = _track_gaps(statements, id_, entry, start)
@@ -557,7 +562,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
         fresh,
     )
     statements.run_many(
-        "INSERT INTO journal (stream, sequence, described, samples) VALUES (?, ?, ?, ?)", journal
+        "INSERT INTO journal (stream, sequence, received_ns, is_last, block) VALUES (?, ?, ?, ?, ?)", journal
     )
     if done:
         statements.run_many(
@@ -590,31 +595,29 @@ def _track_gaps(statements: Statements, id_: int, entry: _Entry, due: int | None
     return sequence + 1
 
 
-class _Described(msgspec.Struct, frozen=True, array_like=True):
-    """What the journal keeps of a segment beside its samples."""
-
-    patient: str
-    device: str
-    sequence: int
-    start_ns: int
-    fs: float
-    lead: Lead
-    is_last: bool
-
-
-def pack_segment(segment: Segment, is_last: bool) -> tuple[bytes, bytes]:
-    """A segment as the journal keeps it: what it is, and its samples."""
+def pack_segment(org: str, segment: Segment) -> bytes:
+    """A segment as the journal and later a container keep it: it says what it is, and whether it is whole."""
     info = segment.recording.info
-    described = _Described(
-        segment.patient, segment.device, segment.sequence, segment.start_ns, info.fs, info.leads[0], is_last
+    lead = info.leads[0]
+    kept = KeptSegment(
+        org=org,
+        patient=segment.patient,
+        device=segment.device,
+        lead=lead.name,
+        sequence=segment.sequence,
+        start_ns=segment.start_ns,
+        fs=info.fs,
+        gain=lead.gain,
+        baseline=lead.baseline,
+        samples=segment.recording.counts[0],
     )
-    return msgspec.msgpack.encode(described), pack(segment.recording.counts[0])
+    return block_of(kept.head, kept)
 
 
-def unpack_segment(described: bytes, samples: bytes) -> tuple[Segment, bool]:
-    """A segment from the journal, and whether its stream ends with it."""
-    about = msgspec.msgpack.decode(described, type=_Described)
-    counts = unpack(samples, np.int16, SAMPLES_MAX)[None, :]
-    info = RecordingInfo("segment", about.fs, (about.lead,), counts.shape[1])
-    segment = Segment(about.patient, about.device, about.sequence, about.start_ns, Recording(info, counts))
-    return segment, about.is_last
+def unpack_segment(block: bytes) -> Segment:
+    """A segment from the journal."""
+    _, kept, _ = segment_of(block)
+    lead = Lead(kept.lead, kept.gain, kept.baseline)
+    info = RecordingInfo("segment", kept.fs, (lead,), kept.samples.size)
+    recording = Recording(info, kept.samples[None, :])
+    return Segment(kept.patient, kept.device, kept.sequence, kept.start_ns, recording)

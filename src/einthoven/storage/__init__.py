@@ -1,7 +1,9 @@
 """Where objects and tables are kept."""
 
 from einthoven.storage.addresses import open_store
+from einthoven.storage.blocks import KeptSegment
 from einthoven.storage.database import LOCK, Connection, Database, Statements, within
+from einthoven.storage.dataset import MasterDataset, SealedObject
 from einthoven.storage.objects import FolderStore, ObjectStore
 from einthoven.storage.opening import open_database
 
@@ -10,7 +12,10 @@ __all__ = [
     "Connection",
     "Database",
     "FolderStore",
+    "KeptSegment",
+    "MasterDataset",
     "ObjectStore",
+    "SealedObject",
     "Statements",
     "open_database",
     "open_store",

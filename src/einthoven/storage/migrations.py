@@ -49,10 +49,12 @@ CREATE TABLE segments (
 CREATE TABLE journal (
     stream BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
-    described {bytes} NOT NULL,
-    samples {bytes} NOT NULL,
+    received_ns BIGINT NOT NULL,
+    is_last INTEGER NOT NULL,
+    block {bytes} NOT NULL,
     PRIMARY KEY (stream, sequence)
 ){tight};
+CREATE INDEX journal_received ON journal (received_ns);
 CREATE TABLE gaps (
     stream BIGINT NOT NULL,
     first BIGINT NOT NULL,

@@ -100,6 +100,7 @@ class FolderStore:
         path = self._path(name)
         with self._written(name):
             if path.exists():
+                _sync(path.parent)  # whoever made it may not have come to this
                 return False
             with self._aside(path, content) as aside:
                 try:

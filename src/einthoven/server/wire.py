@@ -173,7 +173,10 @@ def _bodies(content: bytes, encoding: Encoding) -> tuple[list[_Body] | list[_Pac
             return _PACKED_MANY.decode(content), True
         return [_PACKED_ONE.decode(content)], False
     except msgspec.ValidationError as error:
-        raise InputInvalid(f"{error}.", where="segment", remedy="See docs/reference/http-api.md.") from None
+        what = str(error)
+        if "unknown field" in what:  # its name is the sender's, and may be anything
+            what = "there is a field that is none of a segment's"
+        raise InputInvalid(f"{what}.", where="segment", remedy="See docs/reference/http-api.md.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InputInvalid(
             f"the request is not valid {encoding}.",
@@ -243,11 +246,14 @@ def _own(field: str, given: str | None, allowed: str | None) -> str:
 
 
 def _instant_ns(start: datetime | int) -> int:
-    if isinstance(start, datetime):
-        return (start - _EPOCH) // timedelta(microseconds=1) * 1000
-    if not 0 <= start < _LATEST_NS:
-        raise InputInvalid("it is no time in ns since 1970.", where="startTime")
-    return start
+    start_ns = (start - _EPOCH) // timedelta(microseconds=1) * 1000 if isinstance(start, datetime) else start
+    if not 0 <= start_ns < _LATEST_NS:
+        raise InputInvalid(
+            "it is before 1970 or after 2116.",
+            where="startTime",
+            remedy="Send RFC 3339 in UTC, or ns since 1970.",
+        )
+    return start_ns
 
 
 def utc_text(instant_ns: int) -> str:

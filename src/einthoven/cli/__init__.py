@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "demo": ("einthoven.cli.demo", "Watch virtual patients stream, and alerts fire."),
     "doctor": ("einthoven.cli.doctor", "Check that this machine can run Einthoven."),
     "serve": ("einthoven.cli.serve", "Take segments, analyse them, keep them, and alert."),
+    "patients": ("einthoven.cli.patients", "Virtual patients that send segments to a service."),
     "train": ("einthoven.cli.train", "Train the beat classifier from the MIT-BIH records."),
     "train-detector": ("einthoven.cli.train_detector", "Train the beat detector from raw records and noise."),
     "train-rhythm": ("einthoven.cli.train_rhythm", "Train the rhythm scores from five databases."),

@@ -9,10 +9,8 @@ from einthoven.alerts import (
     Change,
     Notification,
     receive,
-    rules_in_force,
     sightings_of,
 )
-from einthoven.errors import RulesRefused
 from einthoven.server import alert_tables
 from einthoven.server.engine import Recorded
 from einthoven.signal.findings import Condition
@@ -48,8 +46,6 @@ class Desk:
         self._epoch = -1
         self._rules: dict[tuple[str, str], AlertRules] = {}
         self._told: dict[int, tuple[Condition, ...]] = {}
-        self.refused = 0
-        """How often rules did not verify; the organisation's or the defaults held instead."""
 
     def look(self, statements: Statements) -> None:
         """Notice new rules; called with each batch."""
@@ -64,18 +60,10 @@ class Desk:
         return self.rules(statements, org, patient).limits
 
     def rules(self, statements: Statements, org: str, patient: str) -> AlertRules:
-        """The patient's rules, else the organisation's, else the defaults.
-
-        Rules that do not verify are not used: somebody altered them. Alerts go on under the next best.
-        """
+        """What holds for a patient; see `einthoven.server.alert_tables.rules_for`."""
         found = self._rules.get((org, patient))
         if found is None:
-            found = self._in_force(statements, org, patient)
-            if found is None and patient:
-                found = self.rules(statements, org, "")
-            if found is None:
-                found = AlertRules(org=org)
-            self._rules[org, patient] = found
+            found = self._rules[org, patient] = alert_tables.rules_for(statements, org, patient, self._keys)
         return found
 
     def follow(self, statements: Statements, found: Sequence[Recorded]) -> Raised:
@@ -116,11 +104,3 @@ class Desk:
             return True
         is_delayed = any(choice.delay_s for choice in rules.choices.values())
         return not is_delayed and self._told.get(stream) == conditions
-
-    def _in_force(self, statements: Statements, org: str, patient: str) -> AlertRules | None:
-        history = alert_tables.read_history(statements, org, patient)
-        try:
-            return rules_in_force(history, self._keys, org=org, patient=patient)
-        except RulesRefused:
-            self.refused += 1
-            return None

@@ -159,7 +159,7 @@ class Worker:
             ),
         )
         self._stack.push_async_callback(asyncio.to_thread, jobs.stop, settings.drain_s)
-        service = Service(identities, database, clock, intake, settings)
+        service = Service(identities, database, clock, intake, settings, keys)
         app = build_app(service, front={("GET", "/metrics"): _metrics})
         await self._stack.enter_async_context(app.framework.lifespan())
         self._app = app

@@ -15,32 +15,11 @@ from einthoven.errors import DatabaseUnavailable, InputInvalid, SequenceReused
 from einthoven.runtime.online import OnlinePath
 from einthoven.server.engine import Engine, Nobody, Recorded, unpack_segment
 from einthoven.server.wire import Answer, Arrival, answer_of, digest_of
-from einthoven.signal.recording import Recording, Segment
+from einthoven.signal.recording import Segment
 from einthoven.storage import Connection, Database, Statements, open_database
-from einthoven.testing.builders import a_recording
+from einthoven.testing.builders import some_segments as segments
 
 SECOND_NS = 10**9
-
-
-def segments(
-    device: str, count: int, seconds: float = 10.0, *, seed: int = 1, first: int = 0
-) -> list[Segment]:
-    """A patient's stream, cut."""
-    whole = a_recording(seed=seed, duration_s=count * seconds)
-    size = round(seconds * whole.info.fs)
-    return [
-        Segment(
-            patient=f"p-{device}",
-            device=device,
-            sequence=first + number,
-            start_ns=1000 * SECOND_NS + round(number * seconds * SECOND_NS),
-            recording=Recording(
-                msgspec.structs.replace(whole.info, samples=size),
-                whole.counts[:, number * size : (number + 1) * size],
-            ),
-        )
-        for number in range(count)
-    ]
 
 
 def arrivals(these: Sequence[Segment], mode: str = "answer") -> list[Arrival]:

@@ -34,9 +34,10 @@ from einthoven.server.jobs import Job, Jobs
 from einthoven.server.logs import configure_logs
 from einthoven.server.metrics import CONTENT_TYPE, exposition
 from einthoven.server.reception import Service
+from einthoven.server.sealing import Sealer
 from einthoven.server.settings import Settings
 from einthoven.server.watch import Watch
-from einthoven.storage import open_database
+from einthoven.storage import MasterDataset, open_database, open_store
 
 __all__ = ["listen", "run_workers", "signing_keys", "worker"]
 
@@ -145,6 +146,8 @@ class Worker:
         )
         self._stack.push_async_callback(asyncio.to_thread, intake.stop, settings.drain_s)
         watch = Watch(Desk(keys), lambda _raised: None)
+        dataset = MasterDataset(open_store(settings.objects_url))
+        sealer = Sealer(dataset, after_s=settings.seal_after_s, bytes_=settings.seal_bytes)
         jobs = Jobs(
             database,
             clock,
@@ -152,6 +155,7 @@ class Worker:
             (
                 Job("clock", 1.0, watch.pass_clock),
                 Job("devices", 10.0, watch.look_at_devices),
+                Job("seal", 1.0, sealer.seal),
             ),
         )
         self._stack.push_async_callback(asyncio.to_thread, jobs.stop, settings.drain_s)

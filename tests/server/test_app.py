@@ -255,7 +255,7 @@ def test_pages_follow_each_other_without_a_seam(served: Served) -> None:
             assert client.post("/v1/segments", json=batch).status_code == 200
     for client, path, key in (
         (clinician, "/v1/streams", "device"),
-        (clinician, "/v1/patients/p1/segments", "startTime"),
+        (clinician, "/v1/patients/p1/segments", "device"),
         (admin, "/v1/tokens", "id"),
         (admin, "/v1/users", "name"),
         (admin, "/v1/audit", "id"),
@@ -275,7 +275,12 @@ def test_pages_follow_each_other_without_a_seam(served: Served) -> None:
         "/v1/patients/p1/segments",
         params={"from": "2027-01-15T08:00:02Z", "until": "2027-01-15T08:00:06Z"},
     ).json()["items"]
-    assert [one["sequence"] for one in found] == [1, 1, 2, 2]
+    assert [(one["device"], one["sequence"]) for one in found] == [
+        ("p1-a", 1),
+        ("p1-a", 2),
+        ("p1-b", 1),
+        ("p1-b", 2),
+    ]
 
 
 def test_a_patient_sees_what_is_theirs(sqlite_served: Served) -> None:

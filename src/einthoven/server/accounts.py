@@ -28,6 +28,7 @@ __all__ = [
     "add_user",
     "bearers",
     "change_user",
+    "ensure_main",
     "epoch",
     "has_users",
     "issue",
@@ -134,6 +135,14 @@ def add_organisation(statements: Statements, org: str, name: str, now_ns: int) -
     return Organisation(org, name, now_ns)
 
 
+def ensure_main(statements: Statements, now_ns: int) -> None:
+    """Make ``main`` where it is missing."""
+    statements.run(
+        "INSERT INTO orgs (org, name, created_ns) VALUES (?, ?, ?) ON CONFLICT (org) DO NOTHING",
+        (MAIN, "", now_ns),
+    )
+
+
 def list_organisations(statements: Statements) -> list[Organisation]:
     """All of them, by name."""
     return [
@@ -162,6 +171,7 @@ def add_user(
     """
     _check(name, USER, "name", "Use 1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first.")
     patient = _patient_of(role, patient)
+    _check_org(statements, org)
     rows = statements.rows(
         "INSERT INTO users (org, name, role, patient, hash, created_ns) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (org, name) DO NOTHING RETURNING id",
@@ -295,8 +305,7 @@ def issue(
             raise InputInvalid(
                 "only a device's token is for one patient.", where=field, remedy=f"Leave {field} out."
             )
-    if not statements.rows("SELECT 1 FROM orgs WHERE org = ?", (org,)):
-        raise NotFound("there is no such organisation.", where="organisation", remedy="List them.")
+    _check_org(statements, org)
     secret = new_token(kind)
     expires_ns = None if lifetime_s is None else now_ns + round(lifetime_s * 1e9)
     rows = statements.rows(
@@ -337,8 +346,8 @@ def issue_setup(statements: Statements, org: str, now_ns: int) -> str | None:
     """
     if has_users(statements, org):
         return None
-    if org == MAIN and not statements.rows("SELECT 1 FROM orgs WHERE org = ?", (org,)):
-        add_organisation(statements, org, "", now_ns)
+    if org == MAIN:
+        ensure_main(statements, now_ns)
     statements.run(
         "UPDATE tokens SET revoked_ns = ? WHERE org = ? AND kind = 'setup' AND revoked_ns IS NULL",
         (now_ns, org),
@@ -431,6 +440,11 @@ _BEARERS: Final = (
     "u.patient, t.used_ns FROM tokens t LEFT JOIN users u ON u.org = t.org AND u.id = t.user_id "
     "WHERE t.digest IN (*)"
 )
+
+
+def _check_org(statements: Statements, org: str) -> None:
+    if not statements.rows("SELECT 1 FROM orgs WHERE org = ?", (org,)):
+        raise NotFound("there is no such organisation.", where="organisation", remedy="Make it first.")
 
 
 def _check(value: str, pattern: str, where: str, remedy: str) -> None:

@@ -73,7 +73,7 @@ class SegmentSeen(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SegmentPage(msgspec.Struct, frozen=True, rename="camel"):
-    """Segments by start time; ``next`` is ``after`` of the next page."""
+    """Segments by device and sequence; ``next`` is ``after`` of the next page."""
 
     items: list[SegmentSeen]
     next: str | None
@@ -127,9 +127,7 @@ async def patient_segments(
     until: Annotated[str | None, _instant_parameter("until", "Segments that begin before.")] = None,
     after: Annotated[
         str,
-        Parameter(
-            pattern=r"^([0-9]{1,19}\.[0-9]{1,19}\.[0-9]{1,16})?$", description="Where the page before ended."
-        ),
+        Parameter(pattern=r"^([0-9]{1,16}\.[0-9]{1,16})?$", description="Where the page before ended."),
     ] = "",
     limit: Limit = 100,
 ) -> SegmentPage:
@@ -152,7 +150,7 @@ async def patient_segments(
     last = found[limit - 1] if found[limit:] else None
     return SegmentPage(
         [_segment(one) for one in found[:limit]],
-        f"{last.start_ns}.{last.stream}.{last.sequence}" if last else None,
+        f"{last.stream}.{last.sequence}" if last else None,
     )
 
 
@@ -177,13 +175,9 @@ def _ns(where: str, text: str | None, default: int) -> int:
     return min(max((moment - _EPOCH) // timedelta(microseconds=1) * 1000, 0), _ALWAYS_NS)
 
 
-def _cursor(text: str) -> tuple[int, int, int]:
-    if not text:
-        return (-1, -1, -1)
-    start_ns, stream, sequence = (int(part) for part in text.strip().split("."))
-    if max(start_ns, stream) > _ALWAYS_NS:
-        raise InputInvalid("this is not where a page ended.", where="after", remedy="Use next as it came.")
-    return start_ns, stream, sequence
+def _cursor(text: str) -> tuple[int, int]:
+    stream, _, sequence = text.strip().partition(".")
+    return (int(stream), int(sequence)) if text else (0, -1)
 
 
 def _seen(one: StreamRow) -> StreamSeen:

@@ -90,31 +90,60 @@ def segments_of(
     *,
     from_ns: int,
     until_ns: int,
-    after: tuple[int, int, int],
+    after: tuple[int, int],
     limit: int,
 ) -> list[SegmentRow]:
-    """Segments that begin in a span, behind ``after`` (start, stream, sequence), in this order."""
-    streams: dict[int, str] = _pairs(
-        statements.rows("SELECT id, device FROM streams WHERE org = ? AND patient = ?", (org, patient))
+    """Segments that begin in a span, behind ``after`` (stream, sequence), each device's in order.
+
+    There is no index by time, which every segment would pay for; sequence numbers rise with time, as long as
+    a device's clock is not set back by more than `CLOCK_S`.
+    """
+    streams = statements.rows(
+        "SELECT id, device FROM streams WHERE org = ? AND patient = ? AND id >= ? ORDER BY id",
+        (org, patient, after[0]),
     )
     found: list[SegmentRow] = []
-    for id_, device in streams.items():
-        same_start = after[2] if id_ == after[1] else -1 if id_ > after[1] else _BEHIND_ALL
-        begin_ns, sequence = max((from_ns, -1), (after[0], same_start))
-        rows = statements.rows(_SEGMENTS, (id_, begin_ns, begin_ns, sequence, until_ns, limit))
+    for id_, device in streams:
+        first = _sequence_at(statements, id_, from_ns - _CLOCK_NS)
+        last = _sequence_at(statements, id_, until_ns + _CLOCK_NS)
+        if id_ == after[0]:
+            first = max(first, after[1] + 1)
+        rows = statements.rows(_SEGMENTS, (id_, first, last, from_ns, until_ns, limit - len(found)))
         found += [SegmentRow(id_, device, *row) for row in rows]
-    return sorted(found, key=lambda one: (one.start_ns, one.stream, one.sequence))[:limit]
+        if len(found) == limit:
+            break
+    return found
 
 
-_BEHIND_ALL: Final = 2**62
+def _sequence_at(statements: Statements, stream: int, instant_ns: int) -> int:
+    """The first sequence number whose segment begins then or later; one that is too high if none does."""
+    low = high = 0
+    rows = statements.rows("SELECT MIN(sequence), MAX(sequence) FROM segments WHERE stream = ?", (stream,))
+    if rows[0][0] is not None:
+        low, high = rows[0][0], rows[0][1] + 1
+    while low < high:
+        middle = (low + high) // 2
+        sequence, start_ns = statements.rows(_FROM, (stream, middle))[0]
+        if start_ns < instant_ns:
+            low = sequence + 1
+        else:
+            high = middle
+    return low
+
+
+CLOCK_S: Final = 86_400
+"""How far a device's clock may have been set back for its segments to be found by time."""
+_CLOCK_NS: Final = CLOCK_S * 10**9
+_FROM: Final = (
+    "SELECT sequence, start_ns FROM segments WHERE stream = ? AND sequence >= ? ORDER BY sequence LIMIT 1"
+)
 _STREAMS: Final = (
     "SELECT id, device, patient, lead, fs, gain, baseline, start_ns, seen_ns, next_sequence, waiting, "
     "skew_ns FROM streams WHERE org = ? AND device > ?"
 )
 _SEGMENTS: Final = (
-    "SELECT sequence, status, start_ns, received_ns, samples, answer FROM segments "
-    "WHERE stream = ? AND start_ns >= ? AND (start_ns, sequence) > (?, ?) AND start_ns < ? "
-    "ORDER BY start_ns, sequence LIMIT ?"
+    "SELECT sequence, status, start_ns, received_ns, samples, answer FROM segments WHERE stream = ? "
+    "AND sequence >= ? AND sequence <= ? AND start_ns >= ? AND start_ns < ? ORDER BY sequence LIMIT ?"
 )
 
 

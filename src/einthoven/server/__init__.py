@@ -1,0 +1,1 @@
+"""The service: what talks to the world."""

@@ -22,11 +22,13 @@ from einthoven.alerts import (
     sign,
     suppress,
 )
-from einthoven.errors import AccessDenied
+from einthoven.errors import AccessDenied, NotFound
 from einthoven.server import alert_tables
+from einthoven.server.delivery.outbox import DeadLetter
 from einthoven.server.identities import Person
 from einthoven.server.reception import Reception
 from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, UserName, instant
+from einthoven.server.sql_outbox import dead_letters, revive
 from einthoven.storage.database import Statements
 
 __all__ = ["HANDLERS", "AlertSeen", "seen"]
@@ -34,6 +36,9 @@ __all__ = ["HANDLERS", "AlertSeen", "seen"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Why = Annotated[str, Meta(max_length=500, description="In a few words.")]
 AlertInPath = Annotated[str, PathParameter(pattern="^alt_[0-9a-f]{24}$", description="An alert's id.")]
+NotificationInPath = Annotated[
+    str, PathParameter(pattern="^msg_[0-9a-f]{32}$", description="A notification's id.")
+]
 
 
 class AlertSeen(msgspec.Struct, frozen=True, rename="camel"):
@@ -122,6 +127,31 @@ class RulesSeen(msgspec.Struct, frozen=True, rename="camel"):
     rules: AlertRules
     signed_by: str
     signed_at: datetime | None
+
+
+class LetterSeen(msgspec.Struct, frozen=True, rename="camel"):
+    """A notification that was given up."""
+
+    id: str
+    channel: str
+    alert: str
+    """Empty for a heart-beat."""
+    made_at: datetime
+    attempts: int
+    reason: str
+    """Of the last failure."""
+
+
+class LetterList(msgspec.Struct, frozen=True, rename="camel"):
+    """Oldest first."""
+
+    items: list[LetterSeen]
+
+
+class Retried(msgspec.Struct, frozen=True, rename="camel"):
+    """It is tried again now."""
+
+    id: str
 
 
 @get("/v1/alerts")
@@ -237,6 +267,22 @@ async def sign_patient_rules(
     return await _sign(reception, person, patient, data)
 
 
+@get("/v1/dead-letters")
+async def dead_letter_list(reception: Parts, person: Asker, limit: Limit = 100) -> LetterList:
+    """Notifications that were given up: nobody heard."""
+    found = await reception.connections.read(lambda s: dead_letters(s, person.org, limit))
+    return LetterList([_letter(one) for one in found])
+
+
+@post("/v1/dead-letters/{notification:str}/retry", status_code=200)
+async def retry_dead_letter(reception: Parts, person: Asker, notification: NotificationInPath) -> Retried:
+    """Try a notification that was given up anew."""
+    now_ns = reception.clock.utc_ns()
+    if not await reception.connections.write(lambda s: revive(s, person.org, notification, now_ns)):
+        raise NotFound("there is no such dead letter.", where="notification", remedy="List them.")
+    return Retried(notification)
+
+
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     alerts,
     alert_detail,
@@ -249,6 +295,8 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     sign_organisation_rules,
     patient_rules,
     sign_patient_rules,
+    dead_letter_list,
+    retry_dead_letter,
 )
 
 
@@ -321,6 +369,17 @@ _ORDER: Final = {"high": 0, "medium": 1, "low": 2}
 
 def _urgency(alert: Alert) -> tuple[bool, int, int]:
     return (alert.is_technical, _ORDER[alert.priority], alert.raised_ns)
+
+
+def _letter(one: DeadLetter) -> LetterSeen:
+    return LetterSeen(
+        id=one.notification.id,
+        channel=one.notification.channel,
+        alert=one.notification.alert_id,
+        made_at=instant(one.notification.created_ns),
+        attempts=one.attempts,
+        reason=one.failure.reason,
+    )
 
 
 def seen(one: Alert) -> AlertSeen:

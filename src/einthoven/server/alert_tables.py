@@ -30,6 +30,7 @@ __all__ = [
     "load_patient",
     "newest_change",
     "open_alerts",
+    "put_notifications",
     "read_alert",
     "read_changes",
     "read_history",
@@ -89,7 +90,7 @@ def store(statements: Statements, changes: Sequence[Change], rules: AlertRules) 
     for change in changes:
         _store_one(statements, change)
         told += notify(change, rules, watchers_of(statements, change.alert.org))
-    _put(statements, told)
+    put_notifications(statements, told)
     return told
 
 
@@ -138,7 +139,8 @@ def _store_one(statements: Statements, change: Change) -> None:
         )
 
 
-def _put(statements: Statements, told: Iterable[Notification]) -> None:
+def put_notifications(statements: Statements, told: Iterable[Notification]) -> None:
+    """Into the outbox; what is there already stays as it is."""
     statements.run_many(
         "INSERT INTO outbox (id, org, channel, address, alert_id, step, urgency, created_ns, content, state, "
         "attempts, next_ns, holder, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', 0, ?, '', '') "

@@ -50,8 +50,9 @@ _HEADERS: Final = (
 class App:
     """An ASGI application: routes named here first, everything else by the framework."""
 
-    def __init__(self, framework: Litestar, front: Mapping[tuple[str, str], AsgiApp]) -> None:
+    def __init__(self, framework: Litestar, front: Mapping[tuple[str, str], AsgiApp], feed: Feed) -> None:
         self.framework = framework
+        self.feed = feed
         self.document = document(framework)
         """The OpenAPI document."""
         self._behind: Any = framework
@@ -180,4 +181,5 @@ def build_app(
             ("WEBSOCKET", EVENTS_PATH): events,
             **front,
         },
+        feed,
     )

@@ -1,6 +1,6 @@
 """The alert desk: what the engine's findings raise, inside the engine's own transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -27,8 +27,6 @@ class Raised(msgspec.Struct, frozen=True, eq=False):
 
     changes: tuple[Change, ...] = ()
     notifications: tuple[Notification, ...] = ()
-    arrivals_ns: tuple[int, ...] = ()
-    """For each change, when the segment arrived in which it was found."""
     told: dict[int, tuple[Condition, ...]] = {}
     """What each stream said."""
 
@@ -39,10 +37,14 @@ class Desk:
     Parameters
     ----------
     keys : keys of signatures, by name.
+    told : hears of what happened to alerts, once it is on disk.
     """
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, keys: Mapping[str, bytes], told: Callable[[Raised], None] = lambda _raised: None
+    ) -> None:
         self._keys = keys
+        self._tell = told
         self._epoch = -1
         self._rules: dict[tuple[str, str], AlertRules] = {}
         self._told: dict[int, tuple[Condition, ...]] = {}
@@ -70,7 +72,6 @@ class Desk:
         """Alerts of what was found; part of the transaction."""
         changes: list[Change] = []
         notifications: list[Notification] = []
-        arrivals: list[int] = []
         told: dict[int, tuple[Condition, ...]] = {}
         for one in found:
             conditions = one.findings.conditions
@@ -85,15 +86,16 @@ class Desk:
                 these = receive(known, sightings, rules, one.received_ns)
                 notifications += alert_tables.store(statements, these, rules)
                 changes += these
-                arrivals += [one.received_ns] * len(these)
             told[one.stream] = conditions
-        return Raised(tuple(changes), tuple(notifications), tuple(arrivals), told)
+        return Raised(tuple(changes), tuple(notifications), told)
 
     def committed(self, raised: Raised) -> None:
         """It is on disk; only now it counts as told."""
         self._told.update(raised.told)
         if len(self._told) > _STREAMS_MAX:
             self._told.clear()
+        if raised.changes:
+            self._tell(raised)
 
     def _is_told(self, stream: int, conditions: tuple[Condition, ...], rules: AlertRules) -> bool:
         """Whether this is word for word what the stream said last; then nothing can follow from it.

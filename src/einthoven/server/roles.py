@@ -51,6 +51,8 @@ ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("POST", "/v1/alerts/{alert}/resume"): CLINICIAN,
     ("POST", "/v1/alerts/{alert}/close"): CLINICIAN,
     ("GET", "/v1/events"): CLINICAL | {"technician"},
+    ("GET", "/v1/dead-letters"): STAFF | {"admin"},
+    ("POST", "/v1/dead-letters/{notification}/retry"): STAFF | {"admin"},
     ("GET", "/v1/rules"): PEOPLE - {"patient"},
     ("PUT", "/v1/rules"): CLINICIAN,
     ("GET", "/v1/patients/{patient}/rules"): CLINICIAN,

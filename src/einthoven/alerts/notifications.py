@@ -11,10 +11,21 @@ from einthoven.alerts.alert import Alert, Change, What
 from einthoven.alerts.rules import AlertRules, Contact, choice_of
 from einthoven.alerts.sightings import NS, PRIORITIES, AlertKind, AlertPriority, mark_of
 
-__all__ = ["AlertMessage", "Heartbeat", "Notification", "Recipient", "heartbeat", "instant", "notify"]
+__all__ = [
+    "WATCHER",
+    "AlertMessage",
+    "Heartbeat",
+    "Notification",
+    "Recipient",
+    "heartbeat",
+    "instant",
+    "notify",
+]
 
 Recipient = tuple[str, str, str]
 """Organisation, channel, address: who may be slow."""
+WATCHER: Final = -1
+"""The rung of those who are on none: what they take is no sign that anybody on the ladder heard."""
 _SIGNALS: Final[tuple[What, ...]] = ("raised", "reopened", "worsened", "resumed")
 
 
@@ -75,6 +86,7 @@ class Notification(msgspec.Struct, frozen=True):
     """Empty for a heart-beat."""
     step: int
     rung: int
+    """Of the ladder, so that a receipt counts for it; `WATCHER` if the recipient only watches."""
     urgency: int
     """0 is most urgent; the order in which a full outbox is emptied."""
     created_ns: int
@@ -99,7 +111,7 @@ def notify(change: Change, rules: AlertRules, watchers: Iterable[Contact] = ()) 
     """
     told = {(contact.channel, contact.address): rung for rung, contact in _on_ladder(change, rules)}
     for contact in watchers:
-        told.setdefault((contact.channel, contact.address), change.alert.rung)
+        told.setdefault((contact.channel, contact.address), WATCHER)
     if change.alert.condition == "alert_path_broken":
         # Not through the channel that it is about.
         told = {one: rung for one, rung in told.items() if one[0] != change.alert.about}
@@ -180,7 +192,7 @@ def heartbeat(org: str, contact: Contact, every_s: float, at_ns: int) -> Notific
         address=contact.address,
         alert_id="",
         step=beat,
-        rung=0,
+        rung=WATCHER,
         urgency=_LEAST_URGENT,
         created_ns=at_ns,
         content=Heartbeat(org=org, every_s=every_s, at=instant(at_ns)),

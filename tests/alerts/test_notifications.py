@@ -91,6 +91,13 @@ def test_a_broken_path_is_not_told_through_itself() -> None:
     assert told(change, rules) == [("b", 0)]
 
 
+def test_a_rung_that_hangs_on_the_broken_channel_is_stood_in_for() -> None:
+    rules = AlertRules(ladder=(Rung((Contact("mail", "a"),)), Rung((Contact("webhook", "b"),))))
+    broken = a_sighting(10, condition="alert_path_broken", is_technical=True, about="mail", path="watch")
+    (change,) = changes_of(broken, rules=rules)
+    assert told(change, rules) == [("b", 0)]
+
+
 def test_a_notification_is_the_same_when_it_is_made_again_and_a_row_can_hold_it() -> None:
     (one,) = notify(a_raised_alert(RULES), RULES)
     assert notify(a_raised_alert(RULES), RULES) == (one,)

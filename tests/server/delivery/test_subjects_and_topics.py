@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import aiomqtt
@@ -25,10 +25,16 @@ from einthoven.testing.loop import in_loop
 from einthoven.testing.outbox import a_notification
 
 
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
 def a_free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_ports(1)[0]
 
 
 @contextmanager
@@ -96,12 +102,12 @@ def test_nats_keeps_each_alert_once_and_gives_a_receipt(tmp_path: Path) -> None:
         await channel.close()
         await client.close()
 
-    with a_nats_server(tmp_path, a_free_port(), a_free_port()) as url:
+    with a_nats_server(tmp_path, *free_ports(2)) as url:
         asyncio.run(conversation(url))
 
 
 def test_a_nats_server_that_is_down_and_comes_back_takes_what_was_refused(tmp_path: Path) -> None:
-    port, mqtt_port = a_free_port(), a_free_port()
+    port, mqtt_port = free_ports(2)
 
     async def refused(channel: NatsChannel) -> None:
         with pytest.raises(DeliveryFailed) as caught:
@@ -154,8 +160,8 @@ def test_mqtt_delivers_with_an_acknowledgement(tmp_path: Path) -> None:
         await listening
         await channel.close()
 
-    mqtt_port = a_free_port()
-    with a_nats_server(tmp_path, a_free_port(), mqtt_port):
+    port, mqtt_port = free_ports(2)
+    with a_nats_server(tmp_path, port, mqtt_port):
         asyncio.run(conversation(MqttBroker("127.0.0.1", mqtt_port, version="3.1.1")))
 
 
@@ -195,14 +201,14 @@ async def test_a_broker_that_is_down_is_tried_again() -> None:
 
 
 def test_a_broker_that_comes_back_is_reached_again(tmp_path: Path) -> None:
-    mqtt_port = a_free_port()
+    port, mqtt_port = free_ports(2)
 
     async def scenario() -> None:
         channel = MqttChannel(
             VirtualClock(), MqttBroker("127.0.0.1", mqtt_port, version="3.1.1"), timeout_s=1
         )
         for n in range(2):
-            with a_nats_server(tmp_path, a_free_port(), mqtt_port):
+            with a_nats_server(tmp_path, port, mqtt_port):
                 for _ in range(10):
                     try:
                         await channel.send(an_alert(onset_s=10.0 + n))

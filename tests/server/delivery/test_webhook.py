@@ -128,6 +128,16 @@ async def test_a_receiver_that_hangs_is_given_up_for_now() -> None:
 
 
 @in_loop
+async def test_the_channels_own_time_out_is_a_failure_too() -> None:
+    async with a_webhook_receiver() as receiver:
+        receiver.behaviours = [HANGS]
+        channel = WebhookChannel(SystemClock(), receiver.secrets, guard=HERE, timeout_s=0.1)
+        with pytest.raises(DeliveryFailed, match="did not answer"):
+            await channel.send(an_alert_for(receiver.url))
+        await channel.close()
+
+
+@in_loop
 async def test_a_receiver_that_is_down_gets_everything_when_it_is_up_in_order() -> None:
     port = a_free_port()
     receiver = WebhookReceiver()
@@ -169,7 +179,7 @@ async def test_gone_is_for_good_and_too_many_requests_for_as_long_as_it_says() -
     async with a_webhook_receiver() as receiver:
         ward = Ward(receiver)
         receiver.behaviours = [410, 429]
-        receiver.answers = {"retry-after": "40"}
+        receiver.answers = {"retry-after": "Tue, 14 Nov 2023 22:14:00 GMT"}
         await ward.sends(receiver.url, "gone")
         await ward.sends(receiver.url, "busy")
         assert [one.notification.id for one in await ward.outbox.dead_letters("main")] == ["msg_gone"]
@@ -219,6 +229,8 @@ async def test_a_certificate_of_another_host_is_refused() -> None:
         "https://127.0.0.1/hook",
         "https://[::1]/hook",
         "https://[::ffff:10.0.0.1]/hook",
+        "https://[64:ff9b::10.0.0.1]/hook",
+        "https://[2002:a00:1::]/hook",
         "https://10.1.2.3/",
         "https://169.254.169.254/latest/meta-data",
         "https://192.168.0.1",

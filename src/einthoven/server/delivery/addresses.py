@@ -18,6 +18,7 @@ from einthoven.errors import DeliveryFailed
 __all__ = ["AddressGuard", "GuardedResolver"]
 
 _LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class AddressGuard:
@@ -66,7 +67,7 @@ class AddressGuard:
         except ValueError:
             return False
         if isinstance(ip, ipaddress.IPv6Address):
-            ip = ip.ipv4_mapped or ip.sixtofour or ip
+            ip = ip.ipv4_mapped or ip.sixtofour or _behind_nat64(ip) or ip
         if any(ip.version == network.version and ip in network for network in self._networks):
             return True
         return ip.is_global and not ip.is_multicast
@@ -92,6 +93,10 @@ class GuardedResolver(AbstractResolver):
     async def close(self) -> None:
         """See `AbstractResolver`."""
         await self._resolver.close()
+
+
+def _behind_nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else None
 
 
 def _literal(host: str) -> str | None:

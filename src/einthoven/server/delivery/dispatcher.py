@@ -21,6 +21,7 @@ from einthoven.server.delivery.outbox import Due, Outbox
 __all__ = ["Dispatcher", "Outcome"]
 
 _NS: Final = 1_000_000_000
+_FULL_S: Final = 0.1
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ class Dispatcher:
     Parameters
     ----------
     channels : by the name that contacts use
-    parallel : deliveries under way at once
+    parallel : deliveries under way at once; waiting costs little, so there is room for many who hang
     most_each : of these, to one recipient; to one that fails, a single one
     timeout_s : for one attempt
     lease_s : how long a claim holds; longer than an attempt
@@ -54,7 +55,7 @@ class Dispatcher:
         clock: Clock,
         *,
         policy: DeliveryPolicy | None = None,
-        parallel: int = 128,
+        parallel: int = 1024,
         most_each: int = 4,
         timeout_s: float = 10.0,
         lease_s: float = 60.0,
@@ -145,8 +146,9 @@ class Dispatcher:
         next_ns = await self._outbox.next_due_ns()
         if next_ns is None:
             return self._poll_s
-        # A recipient that is full may have something due: not a reason to spin.
-        return min(self._poll_s, max((next_ns - self._clock.utc_ns()) / _NS, 0.005))
+        wait_s = (next_ns - self._clock.utc_ns()) / _NS
+        # What is due and was not claimed waits for a recipient that is full; when it has room, we are woken.
+        return min(self._poll_s, wait_s if wait_s > 0 else _FULL_S)
 
     async def _woken_within(self, wait_s: float) -> None:
         try:

@@ -1,5 +1,6 @@
 """E-mail: a short text that names a pseudonym and a link, over SMTP with STARTTLS."""
 
+import asyncio
 import ssl
 from email.errors import HeaderParseError
 from email.headerregistry import Address
@@ -35,6 +36,7 @@ class MailChannel:
     sender : the mailbox it comes from
     link : of the web application; an alert lies at ``LINK/alerts/ID``
     tls : what certificates are believed; the system's by default
+    connections : to the server at once
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class MailChannel:
         link: str,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = 10.0,
+        connections: int = 8,
     ) -> None:
         self._clock = clock
+        self._free = asyncio.Semaphore(connections)
         self._server = server
         self._sender = sender
         self._link = link.rstrip("/")
@@ -59,17 +63,18 @@ class MailChannel:
         message = mail_of(notification, sender=self._sender, link=self._link)
         server = self._server
         try:
-            _, said = await aiosmtplib.send(
-                message,
-                hostname=server.host,
-                port=server.port,
-                start_tls=server.encryption == "starttls",
-                use_tls=server.encryption == "tls",
-                tls_context=self._tls,
-                username=server.user or None,
-                password=server.password or None,
-                timeout=self._timeout_s,
-            )
+            async with self._free:
+                _, said = await aiosmtplib.send(
+                    message,
+                    hostname=server.host,
+                    port=server.port,
+                    start_tls=server.encryption == "starttls",
+                    use_tls=server.encryption == "tls",
+                    tls_context=self._tls,
+                    username=server.user or None,
+                    password=server.password or None,
+                    timeout=self._timeout_s,
+                )
         except aiosmtplib.SMTPRecipientsRefused as error:
             code = error.recipients[0].code if error.recipients else 0
             raise _failed(f"the server refused the mailbox ({code})", is_permanent=code >= 500) from None

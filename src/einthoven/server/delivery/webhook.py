@@ -85,7 +85,7 @@ class WebhookChannel:
             raise _failed("no encrypted connection could be made") from None
         except aiohttp.InvalidURL:
             raise _failed("the address is no URL", is_permanent=True) from None
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise _failed(f"the receiver did not answer ({type(error).__name__})") from None
 
     async def close(self) -> None:

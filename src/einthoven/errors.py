@@ -15,9 +15,12 @@
     │  ├─ AccessDenied            a valid token that may not do this
     │  ├─ SequenceReused          a device's sequence number came again with other content
     │  ├─ AlertStepRefused        an alert in this state cannot take this step
+    │  ├─ DestinationRefused      segments must not be sent there from here
+    │  ├─ TooManyRuns             as many runs go on as this service does at once
     │  └─ RulesRefused            alert rules that are unsigned, altered or out of turn
     ├─ PeerError                theirs: something we depend on failed; retrying may help
     │  ├─ StoreUnavailable        the object store did not take or give an object
+    │  ├─ DestinationUnavailable  nobody takes connections where segments are to be sent
     │  ├─ DatabaseUnavailable     the database did not answer
     │  ├─ DeliveryFailed          a receiver did not take a notification
     │  └─ Overloaded              more work is waiting than fits; nothing was accepted
@@ -38,6 +41,8 @@ __all__ = [
     "DatabaseUnavailable",
     "DefectError",
     "DeliveryFailed",
+    "DestinationRefused",
+    "DestinationUnavailable",
     "EinthovenError",
     "Fault",
     "InputInvalid",
@@ -53,6 +58,7 @@ __all__ = [
     "StateUnreadable",
     "StoreUnavailable",
     "TokenInvalid",
+    "TooManyRuns",
 ]
 
 Fault = Literal["caller", "peer", "ours"]
@@ -180,11 +186,29 @@ class RulesRefused(CallerError):
     code: ClassVar[str] = "rules-refused"
 
 
+class DestinationRefused(CallerError):
+    """Segments must not be sent there from here."""
+
+    code: ClassVar[str] = "destination-refused"
+
+
+class TooManyRuns(CallerError):
+    """As many runs go on as this service does at once."""
+
+    code: ClassVar[str] = "too-many-runs"
+
+
 class PeerError(EinthovenError):
     """Something we depend on failed; retrying may help."""
 
     fault: ClassVar[Fault] = "peer"
     code: ClassVar[str] = "peer"
+
+
+class DestinationUnavailable(PeerError):
+    """Nobody takes connections where segments are to be sent."""
+
+    code: ClassVar[str] = "destination-unavailable"
 
 
 class StoreUnavailable(PeerError):

@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "config": ("einthoven.cli.config", "See the settings of the service."),
     "demo": ("einthoven.cli.demo", "Watch virtual patients stream, and alerts fire."),
     "doctor": ("einthoven.cli.doctor", "Check that this machine can run Einthoven."),
+    "patients": ("einthoven.cli.patients", "Virtual patients that send segments to a service."),
     "serve": ("einthoven.cli.serve", "Take segments, analyse them, keep them, and alert."),
     "tokens": ("einthoven.cli.tokens", "Issue, list and revoke tokens, directly in the database."),
     "train": ("einthoven.cli.train", "Train the beat classifier from the MIT-BIH records."),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from einthoven.errors import AccessDenied, CallerError, EinthovenError, InputInvalid
@@ -81,23 +82,23 @@ class AnsweredBeats(msgspec.Struct, frozen=True):
     confidences: list[int]
 
 
-class Answer(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What became of one segment."""
+class Answer(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of one segment; findings only where it was analysed."""
 
     sequence: int
     status: Literal["analysed", "duplicate", "late", "accepted", "refused"]
-    start_time: str = ""
+    start_time: str | UnsetType = UNSET
     """UTC of position 0 of the stream."""
-    fs: float = 0.0
-    first: int = 0
+    fs: float | UnsetType = UNSET
+    first: int | UnsetType = UNSET
     """Position at which the span begins that these findings are about."""
-    until: int = 0
-    beats: AnsweredBeats | None = None
-    heart_rate: HeartRate | None = None
-    episodes: tuple[Episode, ...] = ()
-    conditions: tuple[Condition, ...] = ()
-    quality: Grades | None = None
-    error: dict[str, str] | None = None
+    until: int | UnsetType = UNSET
+    beats: AnsweredBeats | UnsetType = UNSET
+    heart_rate: HeartRate | UnsetType = UNSET
+    episodes: tuple[Episode, ...] | UnsetType = UNSET
+    conditions: tuple[Condition, ...] | UnsetType = UNSET
+    quality: Grades | UnsetType = UNSET
+    error: dict[str, str] | UnsetType = UNSET
 
 
 class _Body(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

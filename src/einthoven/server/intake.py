@@ -135,6 +135,9 @@ class Intake:
                     self.counts.worked_off += engine.work_off(self._batch)
                 except EinthovenError:
                     self.counts.failed += 1
+                except Exception as error:  # noqa: BLE001 - the worker lives on
+                    _LOG.error("waiting segments could not be analysed", extra=place_of(error))
+                    self.counts.failed += 1
             if not requests and self._is_stopping:
                 return
 

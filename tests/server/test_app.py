@@ -1,6 +1,7 @@
 """The service as its callers see it, on a real socket and on both databases."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 
 from einthoven.server import accounts
 from einthoven.server.accounts import ROLES
+from einthoven.server.engine import Nobody
+from einthoven.server.identities import Rates
 from einthoven.server.roles import ROUTES
-from einthoven.testing.serving import PASSWORD, Served, a_segment, packed
+from einthoven.storage import open_database
+from einthoven.testing.serving import PASSWORD, Served, a_segment, packed, serving
 
 
 def test_from_the_first_start_to_the_first_finding(served: Served) -> None:
@@ -293,3 +297,39 @@ def test_a_patient_sees_what_is_theirs(sqlite_served: Served) -> None:
     assert client.get("/v1/streams/other-chest").status_code == 404
     assert client.get("/v1/patients/own/segments").status_code == 200
     assert client.get("/v1/patients/other/segments").status_code == 403
+
+
+def test_whoever_sends_too_much_waits_and_the_others_do_not(tmp_path) -> None:
+    database = open_database(str(tmp_path / "einthoven.db"))
+    database.migrate()
+    with serving(database, Rates(device_per_s=1.0)) as served:
+        eager, calm = served.device("eager"), served.device("calm")
+        batch = [a_segment(number, seconds=0.1) for number in range(250)]
+        assert eager.post("/v1/segments", json=batch).status_code == 200
+        refused = eager.post("/v1/segments", json=batch)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate-exceeded")
+        assert refused.headers["Retry-After"] == "1"
+        assert calm.post("/v1/segments", json=a_segment(0)).status_code == 200
+
+
+def test_a_segment_that_breaks_the_engine_breaks_no_other(tmp_path) -> None:
+    """Many at once share a transaction; a defect in one of them is told to its sender alone."""
+    database = open_database(str(tmp_path / "einthoven.db"))
+    database.migrate()
+
+    class Poisoned(Nobody):
+        def follow(self, statements, found) -> None:  # noqa: ARG002 - as the seam has it
+            if any(one.patient == "poison" for one in found):
+                raise ZeroDivisionError
+
+    with serving(database, follower=Poisoned()) as served:
+        gateway = served.gateway()
+
+        def send(number: int) -> int:
+            patient = "poison" if number % 5 == 0 else f"p{number}"
+            body = a_segment(0, seconds=2.0, patientId=patient, deviceId=f"d{number}")
+            return gateway.post("/v1/segments", json=body).status_code
+
+        with ThreadPoolExecutor(20) as pool:
+            statuses = list(pool.map(send, range(40)))
+    assert statuses == [500 if number % 5 == 0 else 200 for number in range(40)]

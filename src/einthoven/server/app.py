@@ -132,7 +132,12 @@ def build_app(
     front : more ASGI applications by method and path, served before the framework: metrics.
     """
     reception = Reception(service, cost)
-    ingest = IngestRoute(service.intake, service.identities.sender, service.clock)
+    ingest = IngestRoute(
+        service.intake,
+        service.identities.sender,
+        service.clock,
+        body_max_bytes=service.settings.body_max_bytes,
+    )
 
     feed = Feed(service.database)
     events = events_route(feed, service.identities)

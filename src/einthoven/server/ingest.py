@@ -93,11 +93,18 @@ class IngestRoute:
     Parameters
     ----------
     identify : who a token belongs to; raises `TokenInvalid`, `AccessDenied` or `Overloaded`.
+    body_max_bytes : a larger request is refused.
     """
 
     def __init__(
-        self, intake: Intake, identify: Callable[[str, int], Awaitable[Sender]], clock: Clock
+        self,
+        intake: Intake,
+        identify: Callable[[str, int], Awaitable[Sender]],
+        clock: Clock,
+        *,
+        body_max_bytes: int = BODY_MAX,
     ) -> None:
+        self._body_max_bytes = body_max_bytes
         self._intake = intake
         self._identify = identify
         self._clock = clock
@@ -109,7 +116,7 @@ class IngestRoute:
             token, content_type, mode, length = _headers(scope)
             encoding = _encoding(content_type)
             sender = await self._identify(token, 1)
-            content = await _body(receive, length)
+            content = await _body(receive, length, self._body_max_bytes)
             arrivals, is_list = decode_segments(content, encoding, sender, self._clock.utc_ns(), mode)
             if len(arrivals) > 1:
                 await self._identify(token, len(arrivals) - 1)
@@ -145,14 +152,18 @@ def _headers(scope: Scope) -> tuple[str, bytes, Mode, int]:
     token, content_type, mode, length = "", b"", b"", 0
     for name, value in scope["headers"]:
         if name == b"authorization":
-            token = value.decode("latin-1").removeprefix("Bearer ").strip()
+            token = _token(value)
         elif name == b"content-type":
             content_type = value
         elif name == b"prefer":
             mode = value
         elif name == b"content-length":
-            length = int(value)
+            length = int(value) if value.isdigit() else 0
     return token, content_type, "accept" if b"respond-async" in mode else "answer", length
+
+
+def _token(value: bytes) -> str:
+    return value[7:].decode("latin-1").strip() if value[:7].lower() == b"bearer " else ""
 
 
 def _encoding(content_type: bytes) -> Encoding:
@@ -166,9 +177,9 @@ def _encoding(content_type: bytes) -> Encoding:
     return encoding
 
 
-async def _body(receive: Receive, length: int) -> bytes:
-    if length > BODY_MAX:
-        raise _too_large()
+async def _body(receive: Receive, length: int, most: int) -> bytes:
+    if length > most:
+        raise _too_large(most)
     parts = []
     size = 0
     while True:
@@ -177,16 +188,16 @@ async def _body(receive: Receive, length: int) -> bytes:
             raise InputInvalid("the request ended before its body.", where="request")
         part = message.get("body", b"")
         size += len(part)
-        if size > BODY_MAX:
-            raise _too_large()
+        if size > most:
+            raise _too_large(most)
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _too_large() -> _TooLarge:
+def _too_large(most: int) -> _TooLarge:
     return _TooLarge(
-        f"the request is larger than {BODY_MAX} bytes.", where="request", remedy="Split it into several."
+        f"the request is larger than {most} bytes.", where="request", remedy="Split it into several."
     )
 
 

@@ -135,6 +135,9 @@ class Intake:
                     self.counts.worked_off += engine.work_off(self._batch)
                 except EinthovenError:
                     self.counts.failed += 1
+                except Exception as error:  # noqa: BLE001 - the worker lives on
+                    _LOG.error("waiting segments could not be analysed", extra=place_of(error))
+                    self.counts.failed += 1
             if not requests and self._is_stopping:
                 return
 
@@ -164,7 +167,11 @@ class Intake:
             self.counts.failed += len(arrivals)
         except Exception as error:  # noqa: BLE001 - the worker lives on; the request gets the news
             _LOG.error("a batch failed", extra=place_of(error))
-            outcomes = [DefectError("a batch of segments could not be processed.")] * len(arrivals)
+            if len(requests) > 1:  # one of them is to blame; the others are not to suffer for it
+                for request in requests:
+                    self._perform(engine, [request])
+                return
+            outcomes = [DefectError("these segments could not be processed.")] * len(arrivals)
             self.counts.failed += len(arrivals)
         spent_s = self._clock.now_s() - began_s
         self.counts.batches += 1

@@ -16,7 +16,7 @@ from einthoven.runtime.kernels import warm_kernels
 from einthoven.server import accounts
 from einthoven.server.accounts import Role
 from einthoven.server.app import App, Service, build_app
-from einthoven.server.engine import Engine
+from einthoven.server.engine import Engine, Follower
 from einthoven.server.identities import Identities, Rates
 from einthoven.server.intake import Intake
 from einthoven.server.passwords import PasswordCost, hash_password
@@ -117,7 +117,11 @@ class Served:
 
 
 @contextmanager
-def serving(database: Database, rates: Rates = Rates(0, 0)) -> Iterator[Served]:  # noqa: B008
+def serving(
+    database: Database,
+    rates: Rates = Rates(0, 0),  # noqa: B008 - frozen
+    follower: Follower | None = None,
+) -> Iterator[Served]:
     """Run the service in a thread, as one worker."""
     warm_kernels()  # compiled now, or the first request would wait for it
     served = Served(database)
@@ -132,7 +136,7 @@ def serving(database: Database, rates: Rates = Rates(0, 0)) -> Iterator[Served]:
 
         def engine() -> Engine:
             conversations.append(database.connect())
-            return Engine(conversations[0])
+            return Engine(conversations[0], follower)
 
         intake = Intake(engine, clock)
         served.service = Service(identities, database, clock, intake, Settings())

@@ -7,10 +7,11 @@ from typing import Final
 
 from einthoven.functions.bdc import bdc
 from einthoven.functions.chunks import Chunk, count_hours, in_sequence, join, own_part, split
-from einthoven.functions.codec import decode, decode_state, encode, encode_state
+from einthoven.functions.codec import decode, encode
 from einthoven.functions.contract import Contract, contract_of, function
 from einthoven.functions.ecg import Ecg, PatientState
 from einthoven.functions.finalization import finalization
+from einthoven.functions.packed_state import decode_state, encode_state
 from einthoven.functions.postprocessing import postprocessing
 from einthoven.functions.preprocessing import preprocessing
 

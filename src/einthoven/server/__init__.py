@@ -1,1 +1,1 @@
-"""What listens: web services and the processes behind them. I/O."""
+"""The service: HTTP in front, workers behind it, everything that was accepted on disk."""

@@ -2,7 +2,9 @@
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import httpx
 import msgspec
 import numpy as np
 import pytest
@@ -133,13 +135,30 @@ def test_the_health_of_the_service(served: Served) -> None:
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
 
 
+PLACES = {
+    "name": "nobody",
+    "device": "none",
+    "patient": "p1",
+    "alert": f"alt_{'0' * 24}",
+    "notification": f"msg_{'0' * 32}",
+}
+
+
+def asked(client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
+    """An answer; of events, which do not end, only that they begin."""
+    with client.stream(method, path, **more) as answer:
+        if answer.headers.get("content-type") != "text/event-stream":
+            answer.read()
+        return answer
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_each_role_may_do_what_the_table_says(role, sqlite_served: Served) -> None:
     """Every route of the table, with a body that is wrong where one is needed: 403 comes before 400."""
     for (method, path), allowed in ROUTES.items():
         client = sqlite_served.person(role)
-        filled = path.format(name="nobody", number=999_999, device="none", patient="p1")
-        answer = client.request(method, filled, json=None if method in ("GET", "DELETE") else {})
+        filled = path.format(**{**PLACES, "number": 999_999})
+        answer = asked(client, method, filled, json=None if method in ("GET", "DELETE") else {})
         if "setup" in allowed:
             assert answer.status_code in (400, 401)
         elif "anyone" in allowed:
@@ -154,7 +173,7 @@ def test_each_role_may_do_what_the_table_says(role, sqlite_served: Served) -> No
 def test_nobody_passes_without_a_token(sqlite_served: Served) -> None:
     id_, device = sqlite_served.token("device")
     for (method, path), allowed in ROUTES.items():
-        filled = path.format(name="nobody", number=id_, device="none", patient="p1")
+        filled = path.format(**{**PLACES, "number": id_})
         body = {"name": "nobody", "password": PASSWORD}
         for headers in ({}, {"Authorization": "Basic eA=="}, {"Authorization": "Bearer eiu_" + "x" * 43}):
             answer = sqlite_served.client().request(method, filled, headers=headers, json=body)

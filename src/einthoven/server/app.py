@@ -16,6 +16,7 @@ from einthoven.errors import DefectError
 from einthoven.notice import NOTICE
 from einthoven.server import (
     alert_routes,
+    events,
     health_routes,
     ingest_document,
     people_routes,
@@ -140,7 +141,7 @@ def build_app(
     )
 
     feed = Feed(service.database)
-    events = events_route(feed, service.identities)
+    listening = events_route(feed, service.identities)
 
     async def close() -> None:
         await feed.close()
@@ -150,6 +151,7 @@ def build_app(
         route_handlers=[
             *ingest_document.HANDLERS,
             *alert_routes.HANDLERS,
+            *events.HANDLERS,
             *people_routes.HANDLERS,
             *token_routes.HANDLERS,
             *stream_routes.HANDLERS,
@@ -182,8 +184,8 @@ def build_app(
         framework,
         {
             ("POST", "/v1/segments"): ingest,
-            ("GET", EVENTS_PATH): events,
-            ("WEBSOCKET", EVENTS_PATH): events,
+            ("GET", EVENTS_PATH): listening,
+            ("WEBSOCKET", EVENTS_PATH): listening,
             **front,
         },
         feed,

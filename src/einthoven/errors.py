@@ -10,6 +10,7 @@
     │  ├─ ReferenceRefused        a reference that points outside its store
     │  └─ StateUnreadable         a patient state of another version, stream or function
     ├─ PeerError                theirs: something we depend on failed; retrying may help
+    │  ├─ ObjectDamaged           a kept object is not what was written
     │  └─ StoreUnavailable        the object store did not take or give an object
     └─ DefectError              ours: an invariant broke; please report it
 
@@ -25,6 +26,7 @@ __all__ = [
     "EinthovenError",
     "Fault",
     "InputInvalid",
+    "ObjectDamaged",
     "PeerError",
     "RecordingNotFound",
     "RecordingUnreadable",
@@ -121,6 +123,12 @@ class PeerError(EinthovenError):
 
     fault: ClassVar[Fault] = "peer"
     code: ClassVar[str] = "peer"
+
+
+class ObjectDamaged(PeerError):
+    """A kept object, or a part of it, is not what was written; another copy may be."""
+
+    code: ClassVar[str] = "object-damaged"
 
 
 class StoreUnavailable(PeerError):

@@ -19,6 +19,7 @@ from einthoven.cli.demo import WARD, _Row, _view
 from einthoven.clock import VirtualClock
 from einthoven.notice import NOTICE
 from einthoven.runtime.streaming import Analysed, Player
+from einthoven.server.settings import settings_page
 from einthoven.signal.rules import GUARDS, KINDS, ORDERED, RANGES, RULES, Criteria
 from einthoven.simulation import SCENES, VirtualPatient
 
@@ -179,6 +180,10 @@ def rules_page() -> str:
 
 def test_the_page_of_rules_is_the_programs_own_table() -> None:
     assert_current(DOCS / "reference" / "rhythm-rules.md", rules_page())
+
+
+def test_the_page_of_settings_is_the_programs_own_table() -> None:
+    assert_current(DOCS / "reference" / "settings.md", settings_page())
 
 
 def demo_picture() -> str:

@@ -13,7 +13,7 @@ from einthoven.errors import EinthovenError, InputInvalid
 from einthoven.signal.packing import pack, unpack
 from einthoven.signal.recording import MAX_FS, SEGMENT_MAX_S, Lead, RecordingInfo
 
-__all__ = ["MARK", "Head", "KeptSegment", "block_of", "block_sum", "segment_of"]
+__all__ = ["MARK", "Head", "KeptSegment", "block_of", "block_sum", "head_of", "segment_of"]
 
 MARK: Final = b"\xe5SEG"
 _FRONT: Final = Struct("<4sII")
@@ -117,6 +117,25 @@ def block_of(head: Head, segment: KeptSegment) -> bytes:
     packed = pack(segment.samples)
     whole = _FRONT.pack(MARK, len(says), len(packed)) + says + packed
     return whole + block_sum(whole)
+
+
+def head_of(block: bytes) -> Head:
+    """What a whole block says of itself; its samples are not looked at.
+
+    Raises
+    ------
+    InputInvalid : it is not whole.
+    """
+    if len(block) < _FRONT.size:
+        raise InputInvalid("the segment is cut off.")
+    mark, says, packed = _FRONT.unpack_from(block)
+    end = _FRONT.size + says + packed
+    if mark != MARK or len(block) != end + _SUM_BYTES or block[end:] != block_sum(block[:end]):
+        raise InputInvalid("the segment's checksum is wrong.")
+    try:
+        return msgspec.msgpack.decode(block[_FRONT.size : _FRONT.size + says], type=Head)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise InputInvalid("the segment's content is not what it should be.") from None
 
 
 def segment_of(content: bytes, at: int = 0) -> tuple[Head, KeptSegment, int]:

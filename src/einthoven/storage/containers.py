@@ -18,7 +18,7 @@ import numpy as np
 
 from einthoven.errors import EinthovenError, InputInvalid, ObjectDamaged
 from einthoven.signal.packing import pack, unpack
-from einthoven.storage.blocks import MARK, Head, KeptSegment, block_of, block_sum, segment_of
+from einthoven.storage.blocks import MARK, Head, KeptSegment, block_of, block_sum, head_of, segment_of
 
 __all__ = [
     "FOOTER_BYTES",
@@ -27,6 +27,7 @@ __all__ = [
     "Damage",
     "Entry",
     "Footer",
+    "container_of_blocks",
     "read_footer",
     "read_index",
     "read_segment",
@@ -105,11 +106,17 @@ def write_container(segments: Iterable[KeptSegment]) -> Container:
     ------
     InputInvalid : a segment with a name, number or array that is not kept.
     """
-    blocks = []
-    for segment in segments:
-        head = segment.head
-        blocks.append((_order(head), block_of(head, segment), head))
-    blocks.sort(key=lambda block: block[:2])
+    return container_of_blocks(block_of(segment.head, segment) for segment in segments)
+
+
+def container_of_blocks(whole: Iterable[bytes]) -> Container:
+    """One container of segments that are blocks already.
+
+    Raises
+    ------
+    InputInvalid : one that is not whole.
+    """
+    blocks = sorted(((_order(head), block, head) for block, head in _headed(whole)), key=lambda one: one[:2])
     at = len(HEADER)
     entries = []
     for _, block, head in blocks:
@@ -120,6 +127,11 @@ def write_container(segments: Iterable[KeptSegment]) -> Container:
     footer = _FOOTER.pack(at, len(index), len(entries), samples, _digest(index).digest())
     content = b"".join([HEADER, *(block for _, block, _ in blocks), index, footer, block_sum(footer), _END])
     return Container(content, tuple(entries), _digest(content).hexdigest())
+
+
+def _headed(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, Head]]:
+    for block in blocks:
+        yield block, head_of(block)
 
 
 def read_footer(tail: bytes, name: str = "") -> Footer:

@@ -16,15 +16,15 @@ import msgspec
 
 from einthoven.errors import EinthovenError, ObjectDamaged
 from einthoven.signal.recording import SEGMENT_MAX_S
-from einthoven.storage.blocks import KeptSegment
+from einthoven.storage.blocks import KeptSegment, block_of, head_of
 from einthoven.storage.containers import (
     FOOTER_BYTES,
     Damage,
     Entry,
+    container_of_blocks,
     read_footer,
     read_index,
     recover,
-    write_container,
 )
 from einthoven.storage.objects import ObjectStore
 from einthoven.storage.spans import Located, Span
@@ -90,13 +90,17 @@ class MasterDataset:
         InputInvalid : a segment that cannot be kept.
         StoreUnavailable : try again; what was sealed meanwhile does no harm.
         """
-        groups: dict[tuple[str, str], dict[tuple[object, bytes], KeptSegment]] = defaultdict(dict)
-        for segment in segments:
-            alike = segment.head, segment.samples.tobytes()
-            groups[segment.org, _hour(segment.start_ns)][alike] = segment
+        return self.seal_blocks(block_of(segment.head, segment) for segment in segments)
+
+    def seal_blocks(self, blocks: Iterable[bytes]) -> tuple[SealedObject, ...]:
+        """The same for segments that are blocks already, as a journal keeps them."""
+        groups: dict[tuple[str, str], set[bytes]] = defaultdict(set)
+        for block in blocks:
+            head = head_of(block)
+            groups[head.org, _hour(head.start_ns)].add(block)
         sealed = []
         for (org, hour), group in sorted(groups.items()):
-            container = write_container(group.values())
+            container = container_of_blocks(group)
             name = f"{_ROOT}/{org}/{hour}-{container.digest}.eseg"
             self._store.create(name, container.content)
             sealed.append(SealedObject(name, len(container.content), container.entries))

@@ -2,16 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.recording import Lead, Recording, RecordingInfo, missing
+from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment, missing
 from einthoven.storage.blocks import KeptSegment
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["a_kept_segment", "a_recording", "some_ecg_mv", "some_kept_segments"]
+__all__ = ["a_kept_segment", "a_recording", "some_ecg_mv", "some_kept_segments", "some_segments"]
 
 
 def some_ecg_mv(seed: int, duration_s: float, fs: float = 125.0) -> NDArray[np.float64]:
@@ -63,6 +64,25 @@ def a_recording(
     counts[~np.isfinite(signal)] = missing(np.dtype(np.int16))
     info = RecordingInfo(name=f"built-{seed}", fs=fs, leads=(Lead("MLII", 200.0, 0),), samples=counts.size)
     return Recording(info, counts[None, :])
+
+
+def some_segments(device: str, count: int, seconds: float = 10.0, *, seed: int = 1) -> list[Segment]:
+    """The stream of patient ``p-`` and the device's name, cut; it begins 1,000 s after 1970."""
+    whole = a_recording(seed=seed, duration_s=count * seconds)
+    size = round(seconds * whole.info.fs)
+    return [
+        Segment(
+            patient=f"p-{device}",
+            device=device,
+            sequence=number,
+            start_ns=round((1000 + number * seconds) * 1e9),
+            recording=Recording(
+                msgspec.structs.replace(whole.info, samples=size),
+                whole.counts[:, number * size : (number + 1) * size],
+            ),
+        )
+        for number in range(count)
+    ]
 
 
 def a_kept_segment(

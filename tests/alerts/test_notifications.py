@@ -12,6 +12,7 @@ from einthoven.alerts import (
     PatientAlerts,
     Rung,
     acknowledge,
+    delivered,
     heartbeat,
     instant,
     notify,
@@ -20,6 +21,7 @@ from einthoven.alerts import (
     suppress,
 )
 from einthoven.alerts.alert import advance
+from einthoven.alerts.notifications import WATCHER
 from einthoven.testing.alerts import SECOND_NS, a_ladder, a_raised_alert, a_sighting
 
 RULES = AlertRules(ladder=a_ladder("nurse", "physician", "chief"))
@@ -64,13 +66,20 @@ def test_what_is_suppressed_is_told_to_watchers_only() -> None:
     watcher = Contact("stream")
     off = suppress(a_raised_alert(RULES).alert, RULES, 0, until_ns=5, by="x", why="bathing").alert
     again = advance(off, LifeEvent.BEGAN, RULES, 1, by="ecg")
-    assert told(again, RULES, watcher) == [("", 0)]
+    assert told(again, RULES, watcher) == [("", WATCHER)]
 
 
 def test_watchers_hear_every_change_and_nobody_hears_twice() -> None:
     rules = AlertRules(ladder=(Rung((Contact("mail", "a"), Contact("mail", "a"))),))
     watchers = (Contact("mail", "a"), Contact("stream"))
-    assert told(a_raised_alert(rules), rules, *watchers) == [("a", 0), ("", 0)]
+    assert told(a_raised_alert(rules), rules, *watchers) == [("a", 0), ("", WATCHER)]
+
+
+def test_what_a_watcher_takes_is_no_receipt_of_a_rung() -> None:
+    """A display that hears is nobody who was called."""
+    raised = a_raised_alert(RULES, at_s=0)
+    (_, watched) = notify(raised, RULES, (Contact("stream"),))
+    assert delivered(raised.alert, RULES, 1, rung=watched.rung, receipt="1 listeners") == ()
 
 
 def test_a_broken_path_is_not_told_through_itself() -> None:
@@ -78,6 +87,13 @@ def test_a_broken_path_is_not_told_through_itself() -> None:
     broken = a_sighting(
         10, condition="alert_path_broken", priority="medium", is_technical=True, about="mail", path="watch"
     )
+    (change,) = changes_of(broken, rules=rules)
+    assert told(change, rules) == [("b", 0)]
+
+
+def test_a_rung_that_hangs_on_the_broken_channel_is_stood_in_for() -> None:
+    rules = AlertRules(ladder=(Rung((Contact("mail", "a"),)), Rung((Contact("webhook", "b"),))))
+    broken = a_sighting(10, condition="alert_path_broken", is_technical=True, about="mail", path="watch")
     (change,) = changes_of(broken, rules=rules)
     assert told(change, rules) == [("b", 0)]
 

@@ -1,6 +1,9 @@
 """``einthoven patients run``: one object, exit codes that mean something, no secret on the way."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,24 @@ def test_tokens_come_from_the_environment_or_a_file_and_are_never_shown(
 def test_what_cannot_be_is_refused(destination: str, words: list[str], capsys) -> None:
     assert run(["patients", "run", destination, *SHORT, *words]) == 2
     assert "input-invalid" not in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_a_run_with_its_report(destination: str) -> None:
+    words = [
+        "patients",
+        "run",
+        f"{destination}/true/interrupted",
+        "--rate",
+        "20",
+        "--duration",
+        "0",
+        "--lines",
+    ]
+    with subprocess.Popen([sys.executable, "-m", "einthoven", *words], stdout=subprocess.PIPE) as process:
+        assert any(b'"second"' in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        last = json.loads(process.stdout.read().splitlines()[-1])
+    assert (process.returncode, last["event"], last["is_whole"]) == (0, "summary", True)
 
 
 def test_nobody_there_is_a_peers_fault(capsys) -> None:

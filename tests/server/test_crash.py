@@ -5,8 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from einthoven.alerts import Alert, AlertBook, AlertRules, Contact, Rung, sighti
 from einthoven.clock import VirtualClock
 from einthoven.runtime.online import OnlinePath
 from einthoven.server import accounts, alert_tables
+from einthoven.server.running import RunningService
 from einthoven.server.wire import Answer, answer_of
 from einthoven.server.workers import signing_keys
 from einthoven.signal.recording import Recording, Segment
@@ -36,67 +35,21 @@ SIZE_S = 10
 SCENES_USED = ("vt_to_vf", "pauses", "atrial_fibrillation", "healthy", "asystole", "ectopy")
 
 
-class Service:
-    """``einthoven serve`` as a user starts it, and started again whenever it is gone."""
-
-    def __init__(self, folder: Path, database: str) -> None:
-        self._command = [
-            *(sys.executable, "-m", "einthoven", "serve", "--json"),
-            *("--data-folder", str(folder), "--database", database, "--workers", "2"),
-        ]
-        self.port = 0
-        self._log = (folder / "log").open("ab")
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [*self._command, "--port", str(self.port)], stdout=subprocess.PIPE, stderr=self._log
-        )
-        assert self.process.stdout is not None
-        self.port = json.loads(self.process.stdout.readline())["port"]
-
-    def workers(self) -> list[int]:
-        """Processes of workers, by what they were started with."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            try:
-                if (
-                    folder.name.isdigit()
-                    and int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == self.process.pid
-                    and b"spawn_main" in (folder / "cmdline").read_bytes()
-                ):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
-
-    def kill_one(self, choose: random.Random) -> str:
-        """SIGKILL a worker, or now and then the supervisor, which is then started again."""
-        workers = self.workers()
-        if not workers or choose.random() < 0.25:
-            self.process.kill()
-            self._end()
-            self.start()
-            return "supervisor"
-        os.kill(choose.choice(workers), signal.SIGKILL)
-        return "worker"
-
-    def stop(self) -> int:
-        self.process.terminate()
-        code = self._end()
-        self._log.close()
-        return code
-
-    def _end(self) -> int:
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return self.process.wait(30)
+def kill_one(service: RunningService, choose: random.Random) -> str:
+    """SIGKILL a worker, or now and then the supervisor, which is then started again."""
+    workers = service.workers()
+    if not workers or choose.random() < 0.25:
+        service.process.kill()
+        service.restart()
+        return "supervisor"
+    os.kill(choose.choice(workers), signal.SIGKILL)
+    return "worker"
 
 
 class Sender(threading.Thread):
     """A gateway that sends one patient's segments in order, again and again until each is acknowledged."""
 
-    def __init__(self, service: Service, token: str, patient: str, segments: list[Segment]) -> None:
+    def __init__(self, service: RunningService, token: str, patient: str, segments: list[Segment]) -> None:
         super().__init__(daemon=True)
         self._service = service
         self._token = token
@@ -201,7 +154,7 @@ def test_kill_minus_nine_of_anything_loses_nothing_and_doubles_no_alert(
             statements, sign(ladder, account="dr", role="clinician", at_ns=0, keys=keys, key="1")
         )
     patients = [cut(number) for number in range(len(SCENES_USED))]
-    service = Service(tmp_path, database_url)
+    service = RunningService(tmp_path, database=database_url)
     senders = [Sender(service, token, segments[0].patient, segments) for segments in patients]
     for sender in senders:
         sender.start()
@@ -210,7 +163,7 @@ def test_kill_minus_nine_of_anything_loses_nothing_and_doubles_no_alert(
     while any(sender.is_alive() for sender in senders):
         time.sleep(choose.uniform(0.3, 2.0))
         if len(killed) < KILLS:
-            killed.append(service.kill_one(choose))
+            killed.append(kill_one(service, choose))
     assert service.stop() == 0
     assert len(killed) == KILLS, "the load was over before all were killed"
     assert {"worker", "supervisor"} <= set(killed)

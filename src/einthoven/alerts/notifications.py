@@ -11,11 +11,22 @@ from einthoven.alerts.alert import Alert, Change, What
 from einthoven.alerts.rules import AlertRules, Contact, choice_of
 from einthoven.alerts.sightings import NS, PRIORITIES, AlertKind, AlertPriority, mark_of
 
-__all__ = ["AlertMessage", "Heartbeat", "Notification", "Recipient", "heartbeat", "instant", "notify"]
+__all__ = [
+    "WATCHER",
+    "AlertMessage",
+    "Heartbeat",
+    "Notification",
+    "Recipient",
+    "heartbeat",
+    "instant",
+    "notify",
+]
 
 Recipient = tuple[str, str, str]
 """Organisation, channel, address: who may be slow."""
-_SIGNALS: Final[tuple[What, ...]] = ("raised", "reopened", "worsened", "resumed")
+WATCHER: Final = -1
+"""The rung of those who are on none: what they take is no sign that anybody on the ladder heard."""
+_SIGNALS: Final[tuple[What, ...]] = ("raised", "repeated", "reopened", "worsened", "resumed", "escalated")
 
 
 def instant(ns: int) -> str:
@@ -75,6 +86,7 @@ class Notification(msgspec.Struct, frozen=True):
     """Empty for a heart-beat."""
     step: int
     rung: int
+    """Of the ladder, so that a receipt counts for it; `WATCHER` if the recipient only watches."""
     urgency: int
     """0 is most urgent; the order in which a full outbox is emptied."""
     created_ns: int
@@ -94,15 +106,14 @@ class Notification(msgspec.Struct, frozen=True):
 def notify(change: Change, rules: AlertRules, watchers: Iterable[Contact] = ()) -> tuple[Notification, ...]:
     """The notifications of one change, each recipient once.
 
-    Those on the ladder hear when the signal begins, when it climbs to them, and of the end where the rules
-    say so. Watchers (displays, other systems) hear every change.
+    Those on the ladder hear when the signal begins, when it climbs to them, of what is found late, and of the
+    end where the rules say so. Watchers (displays, other systems) hear every change.
     """
-    told = {(contact.channel, contact.address): rung for rung, contact in _on_ladder(change, rules)}
+    broken = change.alert.about if change.alert.condition == "alert_path_broken" else None
+    told = {(one.channel, one.address): rung for rung, one in _on_ladder(change, rules, broken)}
     for contact in watchers:
-        told.setdefault((contact.channel, contact.address), change.alert.rung)
-    if change.alert.condition == "alert_path_broken":
-        # Not through the channel that it is about.
-        told = {one: rung for one, rung in told.items() if one[0] != change.alert.about}
+        if contact.channel != broken:
+            told.setdefault((contact.channel, contact.address), WATCHER)
     message = _message(change)
     return tuple(
         _notification(change.alert, message, channel, address, rung)
@@ -110,20 +121,34 @@ def notify(change: Change, rules: AlertRules, watchers: Iterable[Contact] = ()) 
     )
 
 
-def _on_ladder(change: Change, rules: AlertRules) -> Iterable[tuple[int, Contact]]:
-    rungs = list(enumerate(rules.ladder))[: change.alert.rung + 1]
-    if change.what == "escalated":
-        rungs = rungs[change.alert.rung :]
-    elif change.what == "ended":
-        is_heard = choice_of(rules, change.alert.condition).tells_end and not change.alert.state.is_suppressed
-        rungs = rungs if is_heard else []
-    elif change.what == "repeated":
-        # The signal is on; only what the batch layer found late is told again.
-        rungs = rungs if change.step.detail == "late" and change.alert.state.is_unacknowledged else []
-    elif change.what not in _SIGNALS or not change.alert.state.is_unacknowledged:
-        rungs = []
-    # A contact on several rungs is told as the highest of them.
-    return [(rung, contact) for rung, one in rungs for contact in one.contacts]
+def _on_ladder(change: Change, rules: AlertRules, broken: str | None) -> list[tuple[int, Contact]]:
+    """Who hears of the change, with the rung for which their receipt counts; nobody on a broken channel."""
+    rungs = [
+        [(number, contact) for contact in rung.contacts if contact.channel != broken]
+        for number, rung in enumerate(rules.ladder)
+    ]
+    last = change.alert.rung
+    if not _is_heard(change, rules):
+        return []
+    first = last if change.what == "escalated" else 0
+    heard = [one for rung in rungs[first : last + 1] for one in rung]
+    if not heard:
+        # The whole rung hangs on the broken channel: the next that does not is told in its place.
+        instead = next((rung for rung in rungs[last + 1 :] if rung), [])
+        heard = [(last, contact) for _, contact in instead]
+    return heard
+
+
+def _is_heard(change: Change, rules: AlertRules) -> bool:
+    """Whether those on the ladder hear of it."""
+    if change.what == "ended":
+        return (
+            bool(choice_of(rules, change.alert.condition).tells_end) and not change.alert.state.is_suppressed
+        )
+    if change.what == "repeated" and change.step.detail != "late":
+        # The signal is on.
+        return False
+    return change.alert.state.is_unacknowledged and change.what in _SIGNALS
 
 
 def _message(change: Change) -> AlertMessage:
@@ -180,7 +205,7 @@ def heartbeat(org: str, contact: Contact, every_s: float, at_ns: int) -> Notific
         address=contact.address,
         alert_id="",
         step=beat,
-        rung=0,
+        rung=WATCHER,
         urgency=_LEAST_URGENT,
         created_ns=at_ns,
         content=Heartbeat(org=org, every_s=every_s, at=instant(at_ns)),

@@ -26,7 +26,7 @@ from einthoven.alerts.alert import (
 )
 from einthoven.alerts.lifecycle import AlertState, LifeEvent
 from einthoven.alerts.rules import AlertRules, priority_of
-from einthoven.alerts.sightings import NS, AlertPriority, Sighting, is_higher
+from einthoven.alerts.sightings import DOUBT, NS, AlertPriority, Sighting, is_higher
 
 __all__ = ["SAME_ONSET_NS", "end_all", "episodes_needed", "receive"]
 
@@ -63,7 +63,7 @@ def end_all(
     return tuple(
         _end(alert, max(end_ns, alert.onset_ns), rules, at_ns, by="ecg", why=why)
         for alert in known.alerts
-        if alert.state.is_active and alert.about in {"", "doubt"}
+        if alert.state.is_active and alert.about in {"", DOUBT}
     )
 
 

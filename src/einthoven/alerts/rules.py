@@ -13,6 +13,7 @@ import msgspec
 
 from einthoven.alerts.sightings import (
     ALERT_KINDS,
+    DOUBT,
     NS,
     PRIORITIES,
     AlertKind,
@@ -178,7 +179,7 @@ def priority_of(rules: AlertRules, sighting: Sighting) -> AlertPriority | None:
     choice = choice_of(rules, sighting.condition)
     if not choice.alerts or sighting.lasted_ns < round(choice.delay_s * NS):
         return None
-    if choice.priority is None or (sighting.is_technical and sighting.about == "doubt"):
+    if choice.priority is None or (sighting.is_technical and sighting.about == DOUBT):
         return sighting.priority
     return choice.priority
 

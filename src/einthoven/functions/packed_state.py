@@ -217,8 +217,8 @@ def _decoded(head: bytes, body: bytes, numbers: int, sizes: int) -> PatientState
         body,
         np.array(lengths, np.int64),
         np.array([shape[-1] if len(shape) > 1 else 0 for shape in shapes], np.int64),
-        np.array([_bounds(kind)[0] for kind in kinds], np.int64),
-        np.array([_bounds(kind)[1] for kind in kinds], np.int64),
+        np.array([bounds(kind)[0] for kind in kinds], np.int64),
+        np.array([bounds(kind)[1] for kind in kinds], np.int64),
     )
     rest = iter(found[:numbers])
     state: PatientState = part.take(rest, _cut(values, lengths, shapes))
@@ -232,9 +232,6 @@ def _cut(values: Any, lengths: list[int], shapes: list[tuple[int, ...]]) -> Iter
     for length, shape in zip(lengths, shapes, strict=True):
         yield values[start : start + length].reshape(shape)
         start += length
-
-
-_bounds: Final = functools.cache(bounds)
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -1,6 +1,6 @@
 """Alerts as rows: loaded for one patient, changed by plain functions, stored; in the caller's transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,20 +17,27 @@ from einthoven.alerts import (
     SignedRules,
     episodes_needed,
     notify,
+    retimed,
+    rules_in_force,
 )
-from einthoven.errors import Conflict, NotFound
+from einthoven.errors import Conflict, NotFound, RulesRefused
 from einthoven.storage.database import Row, Statements
 
 __all__ = [
     "add_rules",
+    "apply_rules",
     "due_alerts",
     "load_patient",
+    "newest_change",
     "open_alerts",
+    "put_notifications",
     "read_alert",
     "read_changes",
     "read_history",
     "read_steps",
     "rules_epoch",
+    "rules_for",
+    "rules_of",
     "store",
     "watchers_of",
 ]
@@ -83,7 +90,7 @@ def store(statements: Statements, changes: Sequence[Change], rules: AlertRules) 
     for change in changes:
         _store_one(statements, change)
         told += notify(change, rules, watchers_of(statements, change.alert.org))
-    _put(statements, told)
+    put_notifications(statements, told)
     return told
 
 
@@ -132,7 +139,8 @@ def _store_one(statements: Statements, change: Change) -> None:
         )
 
 
-def _put(statements: Statements, told: Iterable[Notification]) -> None:
+def put_notifications(statements: Statements, told: Iterable[Notification]) -> None:
+    """Into the outbox; what is there already stays as it is."""
     statements.run_many(
         "INSERT INTO outbox (id, org, channel, address, alert_id, step, urgency, created_ns, content, state, "
         "attempts, next_ns, holder, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', 0, ?, '', '') "
@@ -208,6 +216,11 @@ def due_alerts(statements: Statements, now_ns: int, limit: int) -> list[Alert]:
     return [_ALERT.decode(row[0]) for row in rows]
 
 
+def newest_change(statements: Statements, org: str) -> int:
+    """Number of the newest change in an organisation; 0 if there is none."""
+    return int(statements.rows("SELECT COALESCE(MAX(id), 0) FROM alert_changes WHERE org = ?", (org,))[0][0])
+
+
 def read_changes(statements: Statements, org: str, after: int, limit: int) -> list[tuple[int, Change]]:
     """What happened to an organisation's alerts behind change number ``after``, in order."""
     rows: list[Row] = statements.rows(
@@ -250,3 +263,45 @@ def add_rules(statements: Statements, signed: SignedRules) -> None:
             "somebody else put this version in force.", where="version", remedy="Read it, then change it."
         )
     statements.run("UPDATE epochs SET version = version + 1 WHERE name = 'alert_rules'")
+
+
+def rules_of(statements: Statements, org: str, patient: str, keys: Mapping[str, bytes]) -> AlertRules | None:
+    """A patient's own rules, or for the empty pseudonym the organisation's; None if nobody signed any.
+
+    Raises
+    ------
+    RulesRefused : they do not verify.
+    """
+    return rules_in_force(read_history(statements, org, patient), keys, org=org, patient=patient)
+
+
+def rules_for(statements: Statements, org: str, patient: str, keys: Mapping[str, bytes]) -> AlertRules:
+    """What holds for a patient: their own rules, else the organisation's, else the defaults.
+
+    Rules that do not verify do not hold: somebody altered them. Alerts go on under the next best.
+    """
+    for one in (patient, "") if patient else ("",):
+        try:
+            found = rules_of(statements, org, one, keys)
+        except RulesRefused:
+            continue
+        if found is not None:
+            return found
+    return AlertRules(org=org)
+
+
+def apply_rules(statements: Statements, rules: AlertRules) -> None:
+    """Reckon anew what the clock has to do with the open alerts that new rules concern."""
+    own = "SELECT content FROM alerts WHERE org = ? AND is_open = 1 AND patient = ? ORDER BY id /*lock*/"
+    others = (
+        "SELECT content FROM alerts WHERE org = ? AND is_open = 1 "
+        "AND patient NOT IN (SELECT patient FROM alert_rules WHERE org = ?) ORDER BY id /*lock*/"
+    )
+    sql, of = (own, rules.patient) if rules.patient else (others, rules.org)
+    rows = statements.rows(sql, (rules.org, of))
+    for row in rows:
+        alert = retimed(_ALERT.decode(row[0]), rules)
+        statements.run(
+            "UPDATE alerts SET due_ns = ?, content = ? WHERE id = ?",
+            (alert.due_ns, _PACK.encode(alert), alert.id),
+        )

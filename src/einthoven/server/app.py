@@ -15,6 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from einthoven.errors import DefectError
 from einthoven.notice import NOTICE
 from einthoven.server import (
+    alert_routes,
     health_routes,
     ingest_document,
     people_routes,
@@ -23,6 +24,7 @@ from einthoven.server import (
     token_routes,
 )
 from einthoven.server.documenting import describe, document
+from einthoven.server.events import EVENTS_PATH, Feed, events_route
 from einthoven.server.ingest import IngestRoute, Receive, Scope, Send
 from einthoven.server.passwords import PasswordCost
 from einthoven.server.reception import Reception, Service
@@ -48,8 +50,9 @@ _HEADERS: Final = (
 class App:
     """An ASGI application: routes named here first, everything else by the framework."""
 
-    def __init__(self, framework: Litestar, front: Mapping[tuple[str, str], AsgiApp]) -> None:
+    def __init__(self, framework: Litestar, front: Mapping[tuple[str, str], AsgiApp], feed: Feed) -> None:
         self.framework = framework
+        self.feed = feed
         self.document = document(framework)
         """The OpenAPI document."""
         self._behind: Any = framework
@@ -60,6 +63,9 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
+        if scope["type"] == "websocket" and ("WEBSOCKET", scope["path"]) in self._front:
+            await self._front["WEBSOCKET", scope["path"]](scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._behind(scope, receive, send)
             return
@@ -133,12 +139,17 @@ def build_app(
         body_max_bytes=service.settings.body_max_bytes,
     )
 
+    feed = Feed(service.database)
+    events = events_route(feed, service.identities)
+
     async def close() -> None:
+        await feed.close()
         reception.close()
 
     framework = Litestar(
         route_handlers=[
             *ingest_document.HANDLERS,
+            *alert_routes.HANDLERS,
             *people_routes.HANDLERS,
             *token_routes.HANDLERS,
             *stream_routes.HANDLERS,
@@ -167,4 +178,13 @@ def build_app(
         logging_config=None,
         debug=False,
     )
-    return App(framework, {("POST", "/v1/segments"): ingest, **front})
+    return App(
+        framework,
+        {
+            ("POST", "/v1/segments"): ingest,
+            ("GET", EVENTS_PATH): events,
+            ("WEBSOCKET", EVENTS_PATH): events,
+            **front,
+        },
+        feed,
+    )

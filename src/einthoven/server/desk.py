@@ -1,6 +1,6 @@
 """The alert desk: what the engine's findings raise, inside the engine's own transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -9,10 +9,8 @@ from einthoven.alerts import (
     Change,
     Notification,
     receive,
-    rules_in_force,
     sightings_of,
 )
-from einthoven.errors import RulesRefused
 from einthoven.server import alert_tables
 from einthoven.server.engine import Recorded
 from einthoven.signal.findings import Condition
@@ -29,8 +27,6 @@ class Raised(msgspec.Struct, frozen=True, eq=False):
 
     changes: tuple[Change, ...] = ()
     notifications: tuple[Notification, ...] = ()
-    arrivals_ns: tuple[int, ...] = ()
-    """For each change, when the segment arrived in which it was found."""
     told: dict[int, tuple[Condition, ...]] = {}
     """What each stream said."""
 
@@ -41,15 +37,17 @@ class Desk:
     Parameters
     ----------
     keys : keys of signatures, by name.
+    told : hears of what happened to alerts, once it is on disk.
     """
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, keys: Mapping[str, bytes], told: Callable[[Raised], None] = lambda _raised: None
+    ) -> None:
         self._keys = keys
+        self._tell = told
         self._epoch = -1
         self._rules: dict[tuple[str, str], AlertRules] = {}
         self._told: dict[int, tuple[Condition, ...]] = {}
-        self.refused = 0
-        """How often rules did not verify; the organisation's or the defaults held instead."""
 
     def look(self, statements: Statements) -> None:
         """Notice new rules; called with each batch."""
@@ -64,25 +62,16 @@ class Desk:
         return self.rules(statements, org, patient).limits
 
     def rules(self, statements: Statements, org: str, patient: str) -> AlertRules:
-        """The patient's rules, else the organisation's, else the defaults.
-
-        Rules that do not verify are not used: somebody altered them. Alerts go on under the next best.
-        """
+        """What holds for a patient; see `einthoven.server.alert_tables.rules_for`."""
         found = self._rules.get((org, patient))
         if found is None:
-            found = self._in_force(statements, org, patient)
-            if found is None and patient:
-                found = self.rules(statements, org, "")
-            if found is None:
-                found = AlertRules(org=org)
-            self._rules[org, patient] = found
+            found = self._rules[org, patient] = alert_tables.rules_for(statements, org, patient, self._keys)
         return found
 
     def follow(self, statements: Statements, found: Sequence[Recorded]) -> Raised:
         """Alerts of what was found; part of the transaction."""
         changes: list[Change] = []
         notifications: list[Notification] = []
-        arrivals: list[int] = []
         told: dict[int, tuple[Condition, ...]] = {}
         for one in found:
             conditions = one.findings.conditions
@@ -97,15 +86,16 @@ class Desk:
                 these = receive(known, sightings, rules, one.received_ns)
                 notifications += alert_tables.store(statements, these, rules)
                 changes += these
-                arrivals += [one.received_ns] * len(these)
             told[one.stream] = conditions
-        return Raised(tuple(changes), tuple(notifications), tuple(arrivals), told)
+        return Raised(tuple(changes), tuple(notifications), told)
 
     def committed(self, raised: Raised) -> None:
         """It is on disk; only now it counts as told."""
         self._told.update(raised.told)
         if len(self._told) > _STREAMS_MAX:
             self._told.clear()
+        if raised.changes:
+            self._tell(raised)
 
     def _is_told(self, stream: int, conditions: tuple[Condition, ...], rules: AlertRules) -> bool:
         """Whether this is word for word what the stream said last; then nothing can follow from it.
@@ -116,11 +106,3 @@ class Desk:
             return True
         is_delayed = any(choice.delay_s for choice in rules.choices.values())
         return not is_delayed and self._told.get(stream) == conditions
-
-    def _in_force(self, statements: Statements, org: str, patient: str) -> AlertRules | None:
-        history = alert_tables.read_history(statements, org, patient)
-        try:
-            return rules_in_force(history, self._keys, org=org, patient=patient)
-        except RulesRefused:
-            self.refused += 1
-            return None

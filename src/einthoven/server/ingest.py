@@ -9,6 +9,7 @@ from typing import Any, Final
 from einthoven.clock import Clock
 from einthoven.errors import (
     AccessDenied,
+    AlertStepRefused,
     CallerError,
     Conflict,
     DatabaseUnavailable,
@@ -17,6 +18,7 @@ from einthoven.errors import (
     NotFound,
     Overloaded,
     RateExceeded,
+    RulesRefused,
     SequenceReused,
     TokenInvalid,
 )
@@ -46,6 +48,8 @@ STATUS: Final[dict[type[EinthovenError], int]] = {
     TokenInvalid: 401,
     AccessDenied: 403,
     SequenceReused: 409,
+    AlertStepRefused: 409,
+    RulesRefused: 409,
     Conflict: 409,
     NotFound: 404,
     CallerError: 400,

@@ -1,5 +1,6 @@
 """What the routes of a worker work with."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -26,6 +27,8 @@ class Service(msgspec.Struct, frozen=True, eq=False):
     clock: Clock
     intake: Intake
     settings: Settings
+    keys: Mapping[str, bytes] = {}
+    """Under which alert rules are signed, by name."""
 
 
 class Reception:
@@ -36,6 +39,7 @@ class Reception:
         self.clock = service.clock
         self.intake = service.intake
         self.settings = service.settings
+        self.keys = service.keys
         self.connections = Connections(service.database, _THREADS)
         self.health = Connections(service.database, 1, "health")
         self.passwords = Passwords(cost)

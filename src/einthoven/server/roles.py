@@ -20,6 +20,8 @@ ADMIN: Final[frozenset[Caller]] = frozenset({"admin"})
 OVERSIGHT: Final[frozenset[Caller]] = frozenset({"admin", "auditor"})
 TECHNICAL: Final[frozenset[Caller]] = frozenset({"admin", "clinician", "technician", "patient"})
 CLINICAL: Final[frozenset[Caller]] = frozenset({"clinician", "patient"})
+STAFF: Final[frozenset[Caller]] = frozenset({"clinician", "technician"})
+CLINICIAN: Final[frozenset[Caller]] = frozenset({"clinician"})
 
 ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("POST", "/v1/segments"): frozenset({"device", "gateway"}),
@@ -41,6 +43,20 @@ ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("GET", "/v1/streams"): TECHNICAL,
     ("GET", "/v1/streams/{device}"): TECHNICAL,
     ("GET", "/v1/patients/{patient}/segments"): CLINICAL,
+    ("GET", "/v1/alerts"): CLINICAL | {"technician"},
+    ("GET", "/v1/alerts/{alert}"): CLINICAL | {"technician", "auditor"},
+    ("POST", "/v1/alerts/{alert}/acknowledge"): STAFF,
+    ("POST", "/v1/alerts/{alert}/assign"): STAFF,
+    ("POST", "/v1/alerts/{alert}/suppress"): CLINICIAN,
+    ("POST", "/v1/alerts/{alert}/resume"): CLINICIAN,
+    ("POST", "/v1/alerts/{alert}/close"): CLINICIAN,
+    ("GET", "/v1/events"): CLINICAL | {"technician"},
+    ("GET", "/v1/dead-letters"): STAFF | {"admin"},
+    ("POST", "/v1/dead-letters/{notification}/retry"): STAFF | {"admin"},
+    ("GET", "/v1/rules"): PEOPLE - {"patient"},
+    ("PUT", "/v1/rules"): CLINICIAN,
+    ("GET", "/v1/patients/{patient}/rules"): CLINICIAN,
+    ("PUT", "/v1/patients/{patient}/rules"): CLINICIAN,
     ("GET", "/v1/audit"): OVERSIGHT,
     ("GET", "/health/live"): ANYONE,
     ("GET", "/health/ready"): ANYONE,

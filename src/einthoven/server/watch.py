@@ -5,9 +5,20 @@ from typing import Final
 
 import msgspec
 
-from einthoven.alerts import AlertRules, Change, DeviceSeen, pass_time, receive, watch_device
+from einthoven.alerts import (
+    AlertRules,
+    Change,
+    DeviceSeen,
+    PathPolicy,
+    heartbeat,
+    pass_time,
+    receive,
+    watch_channel,
+    watch_device,
+)
 from einthoven.server import alert_tables
 from einthoven.server.desk import Desk, Raised
+from einthoven.server.sql_outbox import read_health
 from einthoven.storage.database import Connection, Statements
 
 __all__ = ["Watch"]
@@ -61,8 +72,11 @@ class Watch:
     committed : told what became of alerts, once it is on disk.
     """
 
-    def __init__(self, desk: Desk, committed: Callable[[Raised], None]) -> None:
+    def __init__(
+        self, desk: Desk, committed: Callable[[Raised], None], policy: PathPolicy | None = None
+    ) -> None:
         self._desk = desk
+        self._policy = policy or PathPolicy()
         self._committed = committed
 
     def pass_clock(self, connection: Connection, now_ns: int) -> int:
@@ -99,6 +113,38 @@ class Watch:
                 statements.run("UPDATE streams SET told = ? WHERE id = ?", (seen.due(rules, now_ns), seen.id))
         self._committed(Raised(tuple(changes)))
         return max(0, len(news) - _MOST)
+
+    def look_at_channels(self, connection: Connection, now_ns: int) -> int:
+        """Alert of channels whose deliveries fail or whose receipts stop."""
+        with connection.reading() as statements:
+            channels = read_health(statements)
+        changes: list[Change] = []
+        for health in channels:
+            with connection.writing() as statements:
+                self._desk.look(statements)
+                rules = self._desk.rules(statements, health.org, "")
+                known = alert_tables.load_patient(statements, health.org, "", ())
+                sightings = watch_channel(known, health, self._policy, now_ns)
+                if sightings:
+                    known = alert_tables.load_patient(statements, health.org, "", sightings)
+                    changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
+        self._committed(Raised(tuple(changes)))
+        return 0
+
+    def beat(self, connection: Connection, now_ns: int) -> int:
+        """A heart-beat through every channel to everybody on an organisation's ladder."""
+        with connection.writing() as statements:
+            self._desk.look(statements)
+            beats = []
+            for (org,) in statements.rows("SELECT DISTINCT org FROM alert_rules WHERE patient = ''"):
+                rules = self._desk.rules(statements, org, "")
+                contacts = {contact for rung in rules.ladder for contact in rung.contacts}
+                beats += [
+                    heartbeat(org, contact, self._policy.heartbeat_s, now_ns)
+                    for contact in sorted(contacts, key=lambda one: (one.channel, one.address))
+                ]
+            alert_tables.put_notifications(statements, beats)
+        return 0
 
     @staticmethod
     def _keep(statements: Statements, changes: Sequence[Change], rules: AlertRules) -> Sequence[Change]:

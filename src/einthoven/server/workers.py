@@ -22,20 +22,23 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from einthoven.clock import SystemClock
-from einthoven.errors import InputInvalid
+from einthoven.errors import DefectError, InputInvalid
 from einthoven.runtime.kernels import warm_kernels
-from einthoven.server.app import build_app
-from einthoven.server.desk import Desk
+from einthoven.server.app import App, build_app
+from einthoven.server.channels import open_channels, read_channels
+from einthoven.server.delivery import Dispatcher, Outcome
+from einthoven.server.desk import Desk, Raised
 from einthoven.server.engine import Engine
 from einthoven.server.identities import Identities, Rates
 from einthoven.server.ingest import Receive, Scope, Send
 from einthoven.server.intake import Intake
 from einthoven.server.jobs import Job, Jobs
 from einthoven.server.logs import configure_logs
-from einthoven.server.metrics import CONTENT_TYPE, exposition
+from einthoven.server.metrics import CONTENT_TYPE, METRICS, exposition
 from einthoven.server.reception import Service
 from einthoven.server.sealing import Sealer
 from einthoven.server.settings import Settings
+from einthoven.server.sql_outbox import SqlOutbox
 from einthoven.server.watch import Watch
 from einthoven.storage import MasterDataset, open_database, open_store
 
@@ -46,6 +49,8 @@ _SETTINGS: Final = "EINTHOVEN_WORKER_SETTINGS"
 _SUPERVISOR: Final = "EINTHOVEN_WORKER_SUPERVISOR"
 _METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG: Final = 4096
+HEARTBEAT: Final = 6
+"""Urgency of a heart-beat; what is less is an alert."""
 _PORT_S: Final = 3.0
 
 
@@ -112,11 +117,14 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._app: Any = None
+        self._app: App | None = None
+        self._dispatcher: Dispatcher | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request, or the process's life."""
         if scope["type"] != "lifespan":
+            if self._app is None:
+                raise DefectError("a request came before the worker had started.")
             await self._app(scope, receive, send)
             return
         await receive()
@@ -138,14 +146,19 @@ class Worker:
         rates = Rates(settings.device_rate_per_s, settings.gateway_rate_per_s)
         identities = Identities(database, clock, rates)
         self._stack.push_async_callback(identities.close)
+        loop = asyncio.get_running_loop()
+
+        def tell(raised: Raised) -> None:
+            loop.call_soon_threadsafe(self._raised, raised)
+
         intake = Intake(
-            lambda: Engine(database.connect(), Desk(keys)),
+            lambda: Engine(database.connect(), Desk(keys, tell)),
             clock,
             limit=settings.queue_limit,
             batch=settings.batch_limit,
         )
         self._stack.push_async_callback(asyncio.to_thread, intake.stop, settings.drain_s)
-        watch = Watch(Desk(keys), lambda _raised: None)
+        watch = Watch(Desk(keys), tell)
         dataset = MasterDataset(open_store(settings.objects_url))
         sealer = Sealer(dataset, after_s=settings.seal_after_s, bytes_=settings.seal_bytes)
         jobs = Jobs(
@@ -155,17 +168,54 @@ class Worker:
             (
                 Job("clock", 1.0, watch.pass_clock),
                 Job("devices", 10.0, watch.look_at_devices),
+                Job("channels", 5.0, watch.look_at_channels),
+                Job("heartbeats", 30.0, watch.beat),
                 Job("seal", 1.0, sealer.seal),
             ),
         )
         self._stack.push_async_callback(asyncio.to_thread, jobs.stop, settings.drain_s)
-        service = Service(identities, database, clock, intake, settings)
+        service = Service(identities, database, clock, intake, settings, keys)
         app = build_app(service, front={("GET", "/metrics"): _metrics})
         await self._stack.enter_async_context(app.framework.lifespan())
+        await self._deliver(SqlOutbox(database, keys))
         self._app = app
         guard = asyncio.create_task(_end_without(int(os.environ[_SUPERVISOR])))
         self._stack.callback(guard.cancel)
         _LOG.info("ready", extra={"worker": os.getpid()})
+
+    async def _deliver(self, outbox: SqlOutbox) -> None:
+        """Empty the outbox, together with all other workers, until the worker stops."""
+        self._stack.callback(outbox.close)
+        clock = SystemClock()
+        channels = open_channels(read_channels(self._settings.folder / "channels.toml"), clock)
+        for channel in channels.values():
+            self._stack.push_async_callback(channel.close)
+        self._dispatcher = Dispatcher(outbox, channels, clock, told=_count)
+        task = asyncio.create_task(self._dispatcher.run())
+
+        async def stop() -> None:
+            if self._dispatcher is not None:
+                await self._dispatcher.stop()
+            await task
+
+        self._stack.push_async_callback(stop)
+
+    def _raised(self, raised: Raised) -> None:
+        """Something happened to alerts, and is on disk: tell whom it concerns at once."""
+        for change in raised.changes:
+            if change.what == "raised":
+                technical = "technical-" if change.alert.is_technical else ""
+                METRICS.alerts.labels(technical + change.alert.priority).inc()
+        if self._dispatcher is not None:
+            self._dispatcher.wake()
+        if self._app is not None:
+            self._app.feed.nudge()
+
+
+def _count(outcome: Outcome) -> None:
+    METRICS.deliveries.labels(outcome.channel, outcome.outcome).inc()
+    if outcome.outcome == "delivered" and outcome.urgency < HEARTBEAT:
+        METRICS.delivery.observe(outcome.age_s)
 
 
 async def _metrics(_scope: Scope, _receive: Receive, send: Send) -> None:

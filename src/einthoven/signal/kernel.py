@@ -5,7 +5,7 @@ from typing import Any
 
 import numba
 
-__all__ = ["kernel"]
+__all__ = ["kernel", "kernel_part"]
 
 
 def kernel(loop: Callable[..., Any]) -> Callable[..., Any]:
@@ -14,4 +14,10 @@ def kernel(loop: Callable[..., Any]) -> Callable[..., Any]:
     No ``fastmath``: reordered additions would make a result depend on how many samples came together.
     """
     compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True)(loop)
+    return compiled
+
+
+def kernel_part(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """A piece of kernels, compiled into each that calls it: what is called for every few values."""
+    compiled: Callable[..., Any] = numba.njit(nogil=True, inline="always")(loop)
     return compiled

@@ -19,6 +19,7 @@ References
 .. [2] M. van Beurden, A. Weaver. Free Lossless Audio Codec. RFC 9639, 2024.
 """
 
+import functools
 import sys
 from typing import Any, Final, TypeVar
 
@@ -28,7 +29,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, kernel_part
 
 __all__ = ["bounds", "pack", "pack_series", "unpack", "unpack_series"]
 
@@ -42,10 +43,12 @@ _START: Final = 3
 """The parameter before the first block."""
 _FAR: Final = 15
 """Bits from which a parameter is written as it is."""
-_PROBE: Final = 48
-"""Of a series longer than `_PROBED` as many values at each of `_PROBES` places choose the predictor."""
-_PROBES: Final = 6
 _PROBED: Final = 512
+"""Of a longer series `_PROBE` values at each of some places choose the predictor: at `_PROBES`, and at one
+more for each `_PROBED_MORE` values."""
+_PROBE: Final = 36
+_PROBES: Final = 4
+_PROBED_MORE: Final = 4096
 _MIXED: Final = 128
 """Longest series that may go as bit lengths and bits."""
 _VALUE: Final = 0
@@ -81,13 +84,13 @@ def _leading_zeros(_context, word):  # type: ignore[no-untyped-def]  # noqa: ARG
     return types.uint64(types.uint64), generate
 
 
-@kernel
+@kernel_part
 def _bits(word):  # type: ignore[no-untyped-def]
     """Bit length of an uint64."""
     return np.int64(np.uint64(_WORD) - _leading_zeros(word))
 
 
-@kernel
+@kernel_part
 def _put(words, at, value, count):  # type: ignore[no-untyped-def]
     """Append ``count`` bits, at most 64; the word behind is made, so that no memory need be cleared."""
     shift = np.uint64(at & 63)
@@ -103,7 +106,7 @@ def _see(words, at):  # type: ignore[no-untyped-def]
     return (words[at >> 6] >> shift) | ((words[(at >> 6) + 1] << np.uint64(1)) << (np.uint64(63) - shift))
 
 
-@kernel
+@kernel_part
 def _low(word, count):  # type: ignore[no-untyped-def]
     """Its lowest bits, at most 63."""
     return word & ((np.uint64(1) << np.uint64(count)) - np.uint64(1))
@@ -195,8 +198,9 @@ def _choose(values, row, folded):  # type: ignore[no-untyped-def]
         first = np.int64(predictor != _VALUE)
         bits = first * 7
         if size > _PROBED:
-            for probe in range(_PROBES):
-                start = 3 + (size - 3 - _PROBE) * probe // (_PROBES - 1)
+            probes = _PROBES + size // _PROBED_MORE
+            for probe in range(probes):
+                start = 3 + (size - 3 - _PROBE) * probe // (probes - 1)
                 _misses(values, start, start + _PROBE, row, predictor, folded)
                 bits += _rice_bits(folded[:_PROBE])
         else:
@@ -211,7 +215,7 @@ def _choose(values, row, folded):  # type: ignore[no-untyped-def]
     return chosen, mixed
 
 
-@kernel
+@kernel_part
 def _put_parameter(words, at, parameter, before):  # type: ignore[no-untyped-def]
     """As far as it is from the one before: 0, 1, -1, 2 … in unary."""
     step = parameter - before
@@ -222,50 +226,40 @@ def _put_parameter(words, at, parameter, before):  # type: ignore[no-untyped-def
     return _put(words, at, np.uint64(parameter), np.int64(6))
 
 
-@kernel
-def _unary(folded, start, parameter):  # type: ignore[no-untyped-def]
-    """Bits of a block's unary parts, but for the one that ends each."""
-    bits = np.uint64(0)
-    for j in range(_BLOCK):
-        bits += folded[start + j] >> np.uint64(parameter)
-    return np.int64(bits)
-
-
-@kernel
-def _put_block(words, at, folded, start, count, every, before):  # type: ignore[no-untyped-def]
-    """One block whose bits together, ``every``, are not zero; its parameter plus one, too.
-
-    Only the first ``count`` are written; those behind are zero, so that all loops have one length.
-    """
-    total = np.uint64(0)
-    for j in range(_BLOCK):
-        total += folded[start + j]
-    near = max(_bits(total // np.uint64(_BLOCK)) - 2, _bits(every) - 6, np.int64(0))
-    chosen = near
-    least = np.int64(2**62)
-    for step in range(3):
-        k = near + step
-        unary = _unary(folded, start, k)
-        bits = unary + count * k + abs(k + 1 - before)
-        if bits < least and unary <= _WORD - _BLOCK:
-            least = bits
-            chosen = k
-    while _unary(folded, start, chosen) > _WORD - _BLOCK:
-        chosen += 1
-    at = _put_parameter(words, at, chosen + 1, before)
-    k = np.uint64(chosen)
+@kernel_part
+def _quotients(folded, start, parameter):  # type: ignore[no-untyped-def]
+    """The unary parts of a block as one word, and how many bits they have; no word when more than 64."""
+    k = np.uint64(parameter)
     word = np.uint64(0)
     place = np.uint64(0)
     for j in range(_BLOCK):
         place += folded[start + j] >> k
-        word |= np.uint64(1) << place
+        word |= np.uint64(1) << (place & np.uint64(63))
         place += np.uint64(1)
-    bits = np.int64(place) - (_BLOCK - count)
+    return word, np.int64(place)
+
+
+@kernel_part
+def _put_block(words, at, folded, start, count, total, every, before):  # type: ignore[no-untyped-def]
+    """One block, not all zero; its parameter plus one, too.
+
+    ``total`` is the sum, modulo 2^64, and ``every`` the bits of its numbers together. Only the first
+    ``count`` are written; those behind are zero, so that all loops have one length.
+    """
+    chosen = max(_bits(total // np.uint64(_BLOCK)) - 1, _bits(every) - 6, np.int64(0))
+    word, bits = _quotients(folded, start, chosen)
+    while bits > _WORD:
+        chosen += 1
+        word, bits = _quotients(folded, start, chosen)
+    at = _put_parameter(words, at, chosen + 1, before)
+    bits -= _BLOCK - count
     at = _put(words, at, word & (~np.uint64(0) >> np.uint64(_WORD - bits)), bits)
     if chosen * _BLOCK <= _WORD:
+        k = np.uint64(chosen)
+        mask = (np.uint64(1) << k) - np.uint64(1)
         word = np.uint64(0)
         for j in range(_BLOCK):
-            word |= _low(folded[start + j], chosen) << (np.uint64(j) * k)
+            word |= (folded[start + j] & mask) << (np.uint64(j) * k)
         at = _put(words, at, word, chosen * count)
     else:
         for j in range(count):
@@ -300,8 +294,9 @@ def _put_series(words, at, values, row, folded):  # type: ignore[no-untyped-def]
     before = np.int64(_START)
     exact = np.int64(0)
     for i in range(0, size, _BLOCK):
-        every = np.uint64(0)
+        total = every = np.uint64(0)
         for j in range(_BLOCK):
+            total += folded[i + j]
             every |= folded[i + j]
         if every == 0:
             exact += 1
@@ -314,7 +309,7 @@ def _put_series(words, at, values, row, folded):  # type: ignore[no-untyped-def]
             at = _put(words, at, _low(np.uint64(exact), length - 1), length - 1)
             exact = np.int64(0)
         if every != 0:
-            at, before = _put_block(words, at, folded, i, min(_BLOCK, size - i), every, before)
+            at, before = _put_block(words, at, folded, i, min(_BLOCK, size - i), total, every, before)
     return at
 
 
@@ -471,10 +466,11 @@ def _unpack(words, end, lengths, rows, least, most, values):  # type: ignore[no-
             at = _see_series(words, at, end, values[start : start + lengths[i]], rows[i])
             if at < 0 or at > end:
                 return np.int64(-1)
-            wrong = False
-            for value in values[start : start + lengths[i]]:
-                wrong |= (value < least[i]) | (value > most[i])
-            if wrong:
+            lowest = highest = np.int64(0)
+            for j in range(start, start + lengths[i]):
+                lowest = min(lowest, values[j])
+                highest = max(highest, values[j])
+            if lowest < least[i] or highest > most[i]:
                 return np.int64(_OUTSIDE)
         start += lengths[i]
     return at
@@ -521,6 +517,7 @@ def unpack_series(content: bytes, lengths: Whole, rows: Whole, least: Whole, mos
     return values
 
 
+@functools.cache
 def bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
     """Least and most of what a type holds, as `unpack_series` takes them."""
     if dtype.kind == "b":

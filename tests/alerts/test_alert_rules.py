@@ -1,5 +1,7 @@
 """Alert rules are a document: read is printed backwards, and nonsense is refused by its name."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einthoven.alerts import ALERT_KINDS, PRIORITIES, AlertRules, Choice, Contact, Patience, Rung
+from einthoven.alerts import ALERT_KINDS, MARKS, PRIORITIES, AlertRules, Choice, Contact, Patience, Rung
 from einthoven.alerts.rules import choice_of, parse_rules, print_rules
 from einthoven.errors import InputInvalid
-from einthoven.signal.rules import RANGES, Criteria
+from einthoven.signal.rules import RANGES, RULES, Criteria
 
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 LINES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Cf", "Cn", "Co")), max_size=40)
@@ -106,3 +108,27 @@ def test_any_other_document_is_a_typed_error(tree: dict[str, Any]) -> None:
 def test_a_dangerous_condition_is_turned_off_with_a_reason() -> None:
     rules = AlertRules(note="palliative care, agreed", choices={"asystole": Choice(alerts=False)})
     assert not choice_of(rules, "asystole").alerts
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "alerts.md"
+
+
+def test_the_page_knows_every_name_of_a_document_and_its_example_is_one() -> None:
+    page = PAGE.read_text()
+    for kind in (AlertRules, Choice, Contact, Patience):
+        for name in kind.__struct_fields__:
+            assert re.search(rf"`(choices\.KIND\.)?{name}", page), name
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    rules = parse_rules(example)
+    assert (rules.version, rules.limits.pause_s) == (2, 2.5)
+    assert parse_rules(print_rules(rules)) == rules
+
+
+def test_the_page_says_the_priorities_and_the_patience_of_the_program() -> None:
+    page = PAGE.read_text()
+    for priority in PRIORITIES:
+        conditions = ", ".join(f"`{kind}`" for kind, rule in RULES.items() if rule.priority == priority)
+        assert f"| {priority} | `{MARKS[priority]}` |" in page
+        assert f"| {conditions} |" in page
+        patience = AlertRules().patience_for(priority)
+        assert f"| {priority} | {patience.receipt_s:g} | {patience.acknowledge_s:g} |" in page

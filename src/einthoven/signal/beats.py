@@ -220,7 +220,7 @@ def judge_at_first_sight(
     return fiducials, inputs, compared, scores
 
 
-_NOBODY: Final = Perceptron(
+_NOBODY: Final = Perceptron.of(
     np.zeros(INPUTS, np.float32),
     np.zeros(INPUTS, np.float32),
     np.array([INPUTS, 1]),

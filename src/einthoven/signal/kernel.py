@@ -11,7 +11,8 @@ __all__ = ["kernel"]
 def kernel(loop: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a loop over arrays; it releases the interpreter lock while it runs.
 
-    No ``fastmath``: reordered additions would make a result depend on how many samples came together.
+    No ``fastmath``: reordered additions would make a result depend on how many samples came together. Division
+    by zero is NumPy's, infinite and silent: a check before each division would keep loops from becoming SIMD.
     """
-    compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True)(loop)
+    compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(loop)
     return compiled

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
+from einthoven.signal.selection import EMPTY, SLOTS, select, select_by_rank
 
 __all__ = [
     "ATRIAL_FEATURES",
@@ -39,6 +40,8 @@ _STEPS: Final = 4096
 _ALIKE: Final = round(TOLERANCE * _STEPS)
 _WIDE: Final = round(2 * TOLERANCE * _STEPS)
 _NEAR: Final = round(0.08 * _STEPS)
+_PLACES: Final = 12
+"""Binary places of an interval that may be used; a pause, at most 20 s, is none."""
 _FARTHEST: Final = round(0.3 * _STEPS)
 
 _POINTS = np.arange(-31, -8, 2)
@@ -121,40 +124,42 @@ def _p_shapes(cleaned, first, beats, amplitudes, points, cosines, out):  # type:
 
 
 @kernel
-def _upper_median(values, count):  # type: ignore[no-untyped-def]
-    """Upper median of the first ``count`` values, sorting them in place."""
-    for i in range(1, count):
-        v = values[i]
-        j = i
-        while j > 0 and values[j - 1] > v:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = v
-    return values[count // 2]
+def _is_narrow(kind):  # type: ignore[no-untyped-def]
+    return kind != _V and kind != _Q
 
 
 @kernel
-def _is_narrow(kind):  # type: ignore[no-untyped-def]
-    return kind != _V and kind != _Q
+def _in_steps(values, m, out):  # type: ignore[no-untyped-def]
+    """In integers, and beyond the first ``m`` so far away that they resemble none."""
+    for i in range(WINDOW_BEATS):
+        out[i] = np.int32(min(np.rint(values[i] * _STEPS), 1e6)) if i < m else np.int32(1 << 30)
+
+
+@kernel
+def _alike(x, m):  # type: ignore[no-untyped-def]
+    """Of pairs among the first ``m``: how many are alike; ``x`` as `_in_steps`."""
+    alike = np.int64(0)
+    for i in range(m):
+        near = np.int32(0)
+        for j in range(WINDOW_BEATS):
+            near = np.int32(near + np.int32(abs(x[j] - x[i]) < _ALIKE))
+        alike += near
+    return (alike - m) // 2
 
 
 @kernel
 def _pairs(x, y, m):  # type: ignore[no-untyped-def]
     """Of pairs among the first ``m``: x alike, y alike, y within twice as much, both alike, both near.
 
-    Last the sum over each one's distance to the nearest other.
+    Last the sum over each one's distance to the nearest other. ``x`` and ``y`` as `_in_steps`.
     """
-    whole_x, whole_y = np.empty(m, np.int32), np.empty(m, np.int32)
-    for i in range(m):
-        whole_x[i] = np.int32(min(np.rint(x[i] * _STEPS), 1e6))
-        whole_y[i] = np.int32(min(np.rint(y[i] * _STEPS), 1e6))
-    apart = np.empty(m, np.int32)
+    apart = np.empty(WINDOW_BEATS, np.int32)
     begin = end = wide = both = near = total = np.int64(0)
     for i in range(m):
-        a, b = whole_x[i], whole_y[i]
+        a, b = x[i], y[i]
         begins = ends = wider = boths = nears = np.int32(0)
-        for j in range(m):
-            dx, dy = abs(whole_x[j] - a), abs(whole_y[j] - b)
+        for j in range(WINDOW_BEATS):
+            dx, dy = abs(x[j] - a), abs(y[j] - b)
             larger = max(dx, dy)
             apart[j] = larger
             begins = np.int32(begins + np.int32(dx < _ALIKE))
@@ -164,7 +169,7 @@ def _pairs(x, y, m):  # type: ignore[no-untyped-def]
             nears = np.int32(nears + np.int32(larger < _NEAR))
         apart[i] = _FARTHEST
         nearest = np.int32(_FARTHEST)
-        for j in range(m):
+        for j in range(WINDOW_BEATS):
             nearest = min(nearest, apart[j])
         begin += begins
         end += ends
@@ -203,17 +208,18 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
     if steps < LEAST_STEPS or sums[P_SHAPE + 2] < 1:
         return False
     rr = np.empty(WINDOW_BEATS, np.float64)
-    some = np.empty(WINDOW_BEATS, np.float64)
+    intervals = np.full(SLOTS, EMPTY, np.int32)
     total = 0.0
     m = np.int64(0)
     for k in range(1, n):
         rr[k] = positions[k] - positions[k - 1]
         if usable[k]:
-            some[m] = rr[k]
+            intervals[m] = np.int32(rr[k])
             total += rr[k]
             m += 1
     mean = total / m
-    median = _upper_median(some, m)
+    median = np.float64(select(intervals, m // 2, 0, _PLACES))
+    some = np.full(SLOTS, np.inf, np.float64)
     x = np.empty(WINDOW_BEATS, np.float64)
     y = np.empty(WINDOW_BEATS, np.float64)
     over6 = over12 = early = late = 0
@@ -236,13 +242,16 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
             product += a * b
             power += b * b
             m += 1
-    out[0] = _upper_median(some, m)
+    out[0] = select_by_rank(some, m, m // 2)
     out[1] = over6 / m
     out[2] = over12 / m
     out[3] = step_sum / m
     # Pairs of steps: how many begin alike, end alike, both.
     pairs = m * (m - 1) // 2
-    begin, end, wide, both, near, nearest = _pairs(x, y, m)
+    whole_x, whole_y = np.empty(WINDOW_BEATS, np.int32), np.empty(WINDOW_BEATS, np.int32)
+    _in_steps(x, m, whole_x)
+    _in_steps(y, m, whole_y)
+    begin, end, wide, both, near, nearest = _pairs(whole_x, whole_y, m)
     out[4] = -np.log((end + 1) / (pairs + 2))
     out[5] = wide / pairs
     out[6] = -np.log((both + 1) / (begin + 2))
@@ -297,7 +306,8 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
             if k > 1 and sound[k - 1]:
                 over6 += abs(rr[k] - rr[k - 1]) / median > 0.06
                 count += 1
-    alike, _, _, _, _, _ = _pairs(some, some, m)
+    _in_steps(some, m, whole_x)
+    alike = _alike(whole_x, m)
     out[29] = over6 / max(count, 1)
     out[30] = -np.log((2 * alike + 2) / (m * (m - 1) + 4.0))
     return True

@@ -5,7 +5,7 @@ from typing import Any
 
 import numba
 
-__all__ = ["kernel"]
+__all__ = ["kernel", "part"]
 
 
 def kernel(loop: Callable[..., Any]) -> Callable[..., Any]:
@@ -15,4 +15,14 @@ def kernel(loop: Callable[..., Any]) -> Callable[..., Any]:
     by zero is NumPy's, infinite and silent: a check before each division would keep loops from becoming SIMD.
     """
     compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(loop)
+    return compiled
+
+
+def part(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a piece of a kernel that allocates nothing.
+
+    It only borrows its arrays, and so counts no references to them: each count is an atomic operation, and a
+    call counts every array twice.
+    """
+    compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(loop)
     return compiled

@@ -251,27 +251,26 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     calm = int(context.counts[_CALM, MINUTES])
     rr_count = max(int(context.counts[_RR_COUNT, MINUTES]), 1)
     rr_ms = 1000 / FS * float(context.counts[_RR_SUM, MINUTES]) / rr_count
-    shape = context.sums / np.float64(max(calm, 1))
-    frozen = np.empty_like(context.frozen)
-    frozen[:-1] = context.frozen[1:]
-    frozen[-1] = np.rint(shape[_POINTS + BEFORE]).astype(np.int16)
-    return (
-        MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape.astype(np.float32)),
-        PatientContext(
-            frozen,
-            np.zeros_like(context.sums),
-            _next_minute(context.counts.T).T.copy(),
-            _next_minute(context.intervals),
-            context.previous,
-        ),
-    )
+    shape = np.empty(BEFORE + AFTER + 1, np.float32)
+    after = context.copy()
+    _turn(after.frozen, after.sums, after.counts, after.intervals, calm, shape)
+    return MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape), after
 
 
-def _next_minute(rows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The rows of the last minutes and an empty one."""
-    moved = np.zeros_like(rows)
-    moved[:-1] = rows[1:]
-    return moved
+@kernel
+def _turn(frozen, sums, counts, intervals, calm, shape):  # type: ignore[no-untyped-def]
+    for m in range(MINUTES):
+        if m + 1 < MINUTES:
+            frozen[m] = frozen[m + 1]
+        counts[:, m] = counts[:, m + 1]
+        intervals[m] = intervals[m + 1]
+    counts[:, MINUTES] = 0
+    intervals[MINUTES] = 0
+    for i in range(_SIZE):
+        frozen[MINUTES - 1, i] = np.int16(np.rint(sums[_POINTS[i] + BEFORE] / max(calm, 1)))
+    for i in range(shape.size):
+        shape[i] = sums[i] / max(calm, 1)
+    sums[:] = 0
 
 
 _QRS_LIKENESS = FEATURES.index("corr QRS")

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
 from einthoven.signal.selection import EMPTY
 
 __all__ = [
@@ -95,7 +95,7 @@ DOUBT_INPUTS: Final = 1 + 4 * (_NEIGHBOURS.size - 1) + 6 + 6
 """What the second network is told besides."""
 
 
-@kernel
+@part
 def _log(value):  # type: ignore[no-untyped-def]
     """256 times the logarithm to base 2 of a positive integer, linear between powers of two.
 
@@ -104,7 +104,7 @@ def _log(value):  # type: ignore[no-untyped-def]
     return (np.float64(value).view(np.int64) >> np.int64(44)) - np.int64(256 * 1023)
 
 
-@kernel
+@part
 def block_maxima(envelope, first, first_block, known, maxima):  # type: ignore[no-untyped-def]
     """Largest envelope of each whole block; the first ``known`` are there already."""
     for b in range(known, maxima.size):
@@ -131,7 +131,7 @@ def hills(envelope):  # type: ignore[no-untyped-def]
     return whole
 
 
-@kernel
+@part
 def _larger(values, apart, out):  # type: ignore[no-untyped-def]
     """The larger of each and the one ``apart`` after it."""
     after = values[apart:]
@@ -139,7 +139,7 @@ def _larger(values, apart, out):  # type: ignore[no-untyped-def]
         out[i] = max(values[i], after[i])
 
 
-@kernel
+@part
 def _level(maxima, block, near):  # type: ignore[no-untyped-def]
     """Median (lower) of the two-block maxima up to ``block``, an index into ``maxima``; ``near`` is room."""
     count = 0
@@ -272,7 +272,7 @@ def describe(  # type: ignore[no-untyped-def]
         row[o + 3] = np.float32(logs[k] - level_log) / np.float32(256)
 
 
-@kernel
+@part
 def _strided(cleaned, centre, wave):  # type: ignore[no-untyped-def]
     """Every second clean sample around a position; 0 where there is none."""
     start = centre + _WAVE[0]
@@ -286,10 +286,10 @@ def _strided(cleaned, centre, wave):  # type: ignore[no-untyped-def]
         wave[i] = cleaned[j] if 0 <= j < cleaned.size else 0
 
 
-@kernel
+@part
 def _liken(k, at, logs, windows, liked, row, o):  # type: ignore[no-untyped-def]
     """Likeness to the candidates around: the four best, the share of good ones, and their relative size."""
-    best = np.full(4, np.float32(-1), np.float32)
+    best = second = third = fourth = np.float32(-1)
     good = np.int64(0)
     number = 0
     weights = np.float64(1e-3)
@@ -312,15 +312,12 @@ def _liken(k, at, logs, windows, liked, row, o):  # type: ignore[no-untyped-def]
                     weight = (likeness - 0.5) * (likeness - 0.5)
                     sizes += weight * (np.int64(logs[k]) - np.int64(logs[j]))
                     weights += weight
-                if likeness > best[3]:
-                    slot = 3
-                    while slot > 0 and best[slot - 1] < likeness:
-                        best[slot] = best[slot - 1]
-                        slot -= 1
-                    best[slot] = likeness
+                fourth = max(fourth, min(third, likeness))
+                third = max(third, min(second, likeness))
+                second = max(second, min(best, likeness))
+                best = max(best, likeness)
             j += step
-    for i in range(4):
-        row[o + i] = best[i]
+    row[o], row[o + 1], row[o + 2], row[o + 3] = best, second, third, fourth
     row[o + 4] = good / np.float32(max(number, 1))
     row[o + 5] = min(max(np.float32(sizes / weights / 256), np.float32(-4)), np.float32(4))
 
@@ -423,7 +420,7 @@ def compare(k, at, logs, shares, windows, firsts, is_primary, own, row):  # type
             row[o + i] = -own[i]
 
 
-@kernel
+@part
 def _insert(values, count, value):  # type: ignore[no-untyped-def]
     j = count
     while j > 0 and values[j - 1] > value:
@@ -432,7 +429,7 @@ def _insert(values, count, value):  # type: ignore[no-untyped-def]
     values[j] = value
 
 
-@kernel
+@part
 def measure(envelope, first, at, level, logs, shares, liked):  # type: ignore[no-untyped-def]
     """Logarithms (1/256) of height and of height over level, and who is large enough to be compared with."""
     for k in range(at.size):

@@ -8,7 +8,7 @@ place (zero phase), as forward-backward filtering does for the recursive filters
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
 
 __all__ = ["CLEAN_REACH", "ENVELOPE_REACH", "clean", "envelope"]
 
@@ -58,7 +58,7 @@ def envelope(cleaned: NDArray[np.int16]) -> NDArray[np.int32]:
     return out
 
 
-@kernel
+@part
 def _symmetric(x, taps, out):  # type: ignore[no-untyped-def]
     """A symmetric filter, 1/4096, rounded: the loops run over slices, so that they become SIMD in 32 bits.
 
@@ -82,7 +82,7 @@ def _symmetric(x, taps, out):  # type: ignore[no-untyped-def]
         out[i] = np.int32(out[i] >> 12)
 
 
-@kernel
+@part
 def _plus(values, apart, out):  # type: ignore[no-untyped-def]
     """The sum of each and the one ``apart`` after it: by doubling, of any number in a row."""
     after = values[apart:]
@@ -90,7 +90,7 @@ def _plus(values, apart, out):  # type: ignore[no-untyped-def]
         out[i] = np.int32(values[i] + after[i])
 
 
-@kernel
+@part
 def _moving_sum(values, out, room):  # type: ignore[no-untyped-def]
     """The sum of each and the 127 after it; of the last 127 the sums mean nothing."""
     _plus(values, 1, out)

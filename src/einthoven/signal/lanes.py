@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import part
 
 __all__ = ["LANES", "ROWS", "dense", "in_whole_lanes", "rectify", "whole"]
 
@@ -47,13 +47,13 @@ def in_whole_lanes(weights: NDArray[np.float32], sizes: Sequence[int]) -> NDArra
     return np.concatenate(layers)
 
 
-@kernel
+@part
 def whole(count, unit):  # type: ignore[no-untyped-def]
     """The least multiple of ``unit`` that is not less than ``count``."""
     return (count + unit - 1) // unit * unit
 
 
-@kernel
+@part
 def dense(x, count, inputs, layers, at, width, out):  # type: ignore[no-untyped-def]
     """``out`` = ``x`` times the layer that begins ``at`` of ``layers``, plus its bias; where the next begins.
 
@@ -77,7 +77,7 @@ def dense(x, count, inputs, layers, at, width, out):  # type: ignore[no-untyped-
     return at + (1 + inputs) * stride
 
 
-@kernel
+@part
 def rectify(values, count, width):  # type: ignore[no-untyped-def]
     """Negative values become 0."""
     for k in range(count):

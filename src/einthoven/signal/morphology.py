@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
 from einthoven.signal.resampling import FS, UNITS_PER_MV
 from einthoven.signal.selection import EMPTY, SLOTS, select, select_three
 
@@ -291,7 +291,7 @@ def _appearance(features, sizes, agreement, p_wave, widths_ms, amplitudes_uv, pa
         patient_amplitudes[k] = sizes[k, 0] / max(np.float64(features[k, _RELATIVE_AMPLITUDE]), 1e-3)
 
 
-@kernel
+@part
 def _tally(a, b, start, count):  # type: ignore[no-untyped-def]
     """Over sixteen slots of ``count`` points: the count, and the sums of a, of b and of their products.
 
@@ -310,7 +310,7 @@ def _tally(a, b, start, count):  # type: ignore[no-untyped-def]
     return np.int64(count), sum_a, sum_b, ab, aa, bb, apart
 
 
-@kernel
+@part
 def _sum(one, other):  # type: ignore[no-untyped-def]
     """Of two tallies."""
     return (
@@ -324,7 +324,7 @@ def _sum(one, other):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@part
 def _likeness(products):  # type: ignore[no-untyped-def]
     """Correlation coefficient; 0 where one of the two is flat."""
     n, a, b, ab, aa, bb, _ = products
@@ -332,7 +332,7 @@ def _likeness(products):  # type: ignore[no-untyped-def]
     return np.float64(n * ab - a * b) / np.sqrt(spread) if spread > 0 else 0.0
 
 
-@kernel
+@part
 def _gain(products, floor):  # type: ignore[no-untyped-def]
     """By how much b must be multiplied to be most like a, -3 to 4; ``floor`` is the noise's share."""
     n, a, b, ab, _, bb, _ = products
@@ -340,7 +340,7 @@ def _gain(products, floor):  # type: ignore[no-untyped-def]
     return min(max(gain, -3.0), 4.0)
 
 
-@kernel
+@part
 def _look_around(cleaned, start, out):  # type: ignore[no-untyped-def]
     """The clean samples from ``start`` on; 0 where there is none."""
     if 0 <= start and start + _AROUND <= cleaned.size:
@@ -352,17 +352,16 @@ def _look_around(cleaned, start, out):  # type: ignore[no-untyped-def]
         out[i] = cleaned[start + i] if 0 <= start + i < cleaned.size else 0
 
 
-@kernel
+@part
 def _template_of(whole, sums, out):  # type: ignore[no-untyped-def]
     """The sum of all calm beats at each point, from the whole minutes' and the current one's."""
     for i in range(SLOTS):
         out[i] = whole[i]
     for i in range(_SIZE):
         out[_SLOT[i]] += sums[_POINTS[i] + BEFORE]
-    return out
 
 
-@kernel
+@part
 def _quantile(histogram, edges, total):  # type: ignore[no-untyped-def]
     """The interval that 60 per cent are not longer than; straight inside a bin."""
     wanted = 0.6 * total
@@ -420,7 +419,8 @@ def _describe(  # type: ignore[no-untyped-def]
         if m < MINUTES and counts[_CALM, m] > 0:
             for i in range(_SIZE):
                 whole[_SLOT[i]] += np.int64(counts[_CALM, m]) * frozen[m, i]
-    of_calm = _template_of(whole, sums, np.empty(SLOTS, np.int64))
+    of_calm = np.empty(SLOTS, np.int64)
+    _template_of(whole, sums, of_calm)
     window = np.full(SLOTS, EMPTY, np.int32)
     in_window = np.int64(0)
     begin = max(1, known)

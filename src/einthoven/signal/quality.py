@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
 from einthoven.signal.scores import ScoreModel, evaluate, load_scores
 
 __all__ = [
@@ -278,14 +278,16 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
         out[s] = grade | flags
 
 
-@kernel
+@part
 def _roughness(x, bends):  # type: ignore[no-untyped-def]
     """Median second difference of a second, up to 255; ``bends`` is room for them."""
-    before, here, after = x[: x.size - 2], x[1 : x.size - 1], x[2:]
-    bends[before.size] = _NO_BEND
-    for i in range(before.size):
-        bend = abs(np.int32(after[i]) - 2 * np.int32(here[i]) + np.int32(before[i]))
+    here, after = x[1:], x[2:]
+    for i in range(CELL - 2):
+        bend = abs(np.int32(np.int32(after[i]) + np.int32(x[i])) - np.int32(2) * np.int32(here[i]))
         bends[i] = np.int16(min(bend, np.int32(255)))
+    bends[CELL - 2] = _NO_BEND
+    if x.size > CELL:
+        bends[CELL - 2] = min(abs(np.int32(x[CELL]) - 2 * np.int32(x[CELL - 1]) + np.int32(x[CELL - 2])), 255)
     found = np.int32(0)
     for place in range(_PLACES - 1, -1, -1):
         tried = np.int16((2 * found + 1) << place)
@@ -297,7 +299,7 @@ def _roughness(x, bends):  # type: ignore[no-untyped-def]
     return found
 
 
-@kernel
+@part
 def _second_largest(values, start):  # type: ignore[no-untyped-def]
     """The second largest of four seconds: one artefact does not make it."""
     first = second = np.int32(0)
@@ -396,7 +398,7 @@ def _features(x, out):  # type: ignore[no-untyped-def]
         f[10] = amplitude
 
 
-@kernel
+@part
 def _plausible(f, records):  # type: ignore[no-untyped-def]
     limits = records[0]
     return (
@@ -409,7 +411,7 @@ def _plausible(f, records):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@part
 def _lower(features, limits, out):  # type: ignore[no-untyped-def]
     """Lower the grades where motion or muscle leaves no baseline; fibrillation is periodic."""
     limit = limits[0]

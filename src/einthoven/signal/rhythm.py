@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.atrial import ATRIAL_FEATURES, P_SHAPE, SUMS, WINDOW_BEATS, atrial_features
+from einthoven.signal.atrial import ATRIAL_FEATURES, P_SHAPE, SUMS, WINDOW_BEATS, atrial_features, room
 from einthoven.signal.kernel import kernel, part
 from einthoven.signal.quality import (
     CELL,
@@ -269,7 +269,7 @@ def atrial_row(state: RhythmState) -> NDArray[np.float64] | None:
     """What atrial fibrillation is judged by now: the `ATRIAL_FEATURES`; None when the beats are too few."""
     out = np.empty(len(ATRIAL_FEATURES))
     known = _window(
-        state.scalars, state.positions, state.classes, state.agreement, state.sound, state.blocks, out
+        state.scalars, state.positions, state.classes, state.agreement, state.sound, state.blocks, room(), out
     )
     return out if known else None
 
@@ -367,8 +367,8 @@ def _evidence(z, ring, ring_agreement, scores):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
-def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, out):  # type: ignore[no-untyped-def]
+@part
+def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, room, out):  # type: ignore[no-untyped-def]
     """The features of the last 30 s; False when the beats are too few."""
     since = z[_CELL] * CELL - _WINDOW
     first = z[_COUNT]
@@ -379,22 +379,20 @@ def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, out):  # 
     ):
         first -= 1
     n = z[_COUNT] - first
-    positions = np.empty(WINDOW_BEATS, np.int64)
-    classes = np.empty(WINDOW_BEATS, np.uint8)
-    agreement = np.empty(WINDOW_BEATS, np.uint8)
-    sound = np.empty(WINDOW_BEATS, np.bool_)
+    positions, classes, agreement, sound = room.positions, room.classes, room.agreement, room.sound
     for k in range(n):
         slot = (first + k) % _RING
         positions[k] = ring[slot]
         classes[k] = ring_classes[slot]
         agreement[k] = ring_agreement[slot]
         sound[k] = ring_sound[slot]
-    sums = np.zeros(SUMS + 1, np.int64)
+    sums = room.sums
+    sums[:] = 0
     for b in range(_BLOCKS):
         for c in range(SUMS + 1):
             sums[c] += blocks[b, c]
     unusable = sums[_UNUSABLE] / (_BLOCKS * _BLOCK_CELLS)
-    return atrial_features(positions, classes, agreement, sound, n, sums, unusable, out)
+    return atrial_features(positions, classes, agreement, sound, n, sums, unusable, room, out)
 
 
 @part
@@ -408,7 +406,7 @@ def _half_back(z, ring):  # type: ignore[no-untyped-def]
     return ring[j % _RING]
 
 
-@kernel
+@part
 def _judge_atria(  # type: ignore[no-untyped-def]
     z,
     opened,
@@ -423,15 +421,16 @@ def _judge_atria(  # type: ignore[no-untyped-def]
     weights,
     perceptrons,
     bias,
+    room,
+    row,
     rows,
     n,
 ):
     """Atrial fibrillation, with hysteresis: every five seconds, on thirty."""
-    row = np.empty(mean.size, np.float64)
     known = (
         z[_TRUSTED] != 0
         and opened[0, _VF] < 0
-        and _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, row)
+        and _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, room, row)
     )
     if not known:
         z[_AF_UNKNOWN] += 1
@@ -736,6 +735,7 @@ def _fold(  # type: ignore[no-untyped-def]
     rows,
 ):
     c = limits[0]
+    for_atria, row = room(), np.empty(mean.size, np.float64)
     n = np.int64(0)
     k = np.int64(0)
     s = np.int64(0)
@@ -783,6 +783,8 @@ def _fold(  # type: ignore[no-untyped-def]
                     weights,
                     perceptrons,
                     bias,
+                    for_atria,
+                    row,
                     rows,
                     n,
                 )

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import part
 
 __all__ = ["EMPTY", "SLOTS", "select", "select_by_rank", "select_three"]
 
@@ -18,7 +18,7 @@ EMPTY: Final = np.int32(2**31 - 1)
 """What stands in a slot that is not used."""
 
 
-@kernel
+@part
 def select(values, n, least, places):  # type: ignore[no-untyped-def]
     """The value that ``n`` of the `SLOTS` ``values`` come before in order.
 
@@ -36,7 +36,7 @@ def select(values, n, least, places):  # type: ignore[no-untyped-def]
     return np.int32(least + found)
 
 
-@kernel
+@part
 def select_three(values, n, places):  # type: ignore[no-untyped-def]
     """As `select` with a ``least`` of 0, for three ``n`` at once: none waits for the others' counts."""
     a = b = c = np.int32(0)
@@ -55,7 +55,7 @@ def select_three(values, n, places):  # type: ignore[no-untyped-def]
     return a, b, c
 
 
-@kernel
+@part
 def select_by_rank(values, count, n):  # type: ignore[no-untyped-def]
     """The value that ``n`` of the first ``count`` come before in order; the other slots hold infinity."""
     found = -np.inf

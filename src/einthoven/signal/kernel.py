@@ -24,7 +24,7 @@ def part(loop: Callable[..., Any]) -> Callable[..., Any]:
     It only borrows its arrays, and so counts no references to them: each count is an atomic operation, and a
     call counts every array twice.
     """
-    compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(loop)
+    compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(loop)  # type: ignore[call-overload]
     return compiled
 
 

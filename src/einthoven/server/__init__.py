@@ -1,1 +1,1 @@
-"""The service: what talks to the world."""
+"""The service: HTTP in front, workers behind it, everything that was accepted on disk."""

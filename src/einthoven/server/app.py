@@ -26,6 +26,7 @@ from einthoven.server import (
 from einthoven.server.documenting import describe, document
 from einthoven.server.events import EVENTS_PATH, Feed, events_route
 from einthoven.server.ingest import IngestRoute, Receive, Scope, Send
+from einthoven.server.logs import place_of
 from einthoven.server.passwords import PasswordCost
 from einthoven.server.reception import Reception, Service
 from einthoven.server.requests import StrictRequest, let_in, person_of, reception_of
@@ -79,7 +80,7 @@ class App:
         except Exception as error:
             if guarded.has_begun:
                 raise
-            _LOG.error("%s %s failed: %s", scope["method"], scope["path"], type(error).__name__)
+            _LOG.error("a request failed", extra=place_of(error))
             await _defect(guarded)
 
 

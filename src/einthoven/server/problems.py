@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from einthoven.errors import DefectError, EinthovenError, InputInvalid
-from einthoven.server.ingest import RETRY_AFTER_S, status_of
+from einthoven.server.ingest import status_of
 from einthoven.server.logs import place_of
 
 __all__ = ["HANDLERS", "Problem"]
@@ -80,9 +80,4 @@ def _places(error: ValidationException) -> str:
 
 
 def _response(status: int, problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
-    headers = dict(headers or {})
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
     return Response(problem, status_code=status, headers=headers, media_type="application/json")

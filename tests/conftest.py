@@ -1,8 +1,11 @@
 """What every test may ask for: the real recordings, and how hard to look."""
 
+import contextlib
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,6 +34,30 @@ def data() -> Path:
     if not (DATA / "mitdb" / "RECORDS").exists():
         pytest.skip(f"no recordings in {DATA}; set EINTHOVEN_DATA to a folder that holds mitdb, cudb, ...")
     return DATA
+
+
+@contextlib.contextmanager
+def running_destination(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A little service in another process, and its port; see `destination.py`."""
+    program = [sys.executable, str(ROOT / "tests" / "destination.py"), *words]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def destination() -> Iterator[str]:
+    """The URL of a little service for all tests."""
+    with running_destination() as (_, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def a_destination():
+    """Starts one of one's own."""
+    return running_destination
 
 
 @pytest.fixture(scope="session")

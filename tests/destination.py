@@ -34,6 +34,16 @@ class Sent(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     samples_base64: str | None = None
 
 
+class Numbered(msgspec.Struct):
+    sequence: int
+
+
+CANNED = (
+    b'"first":0,"until":3000,"fs":125.0,"beats":{"positions":[100,200],"classes":"NN"},'
+    b'"heartRate":{"mean":75,"min":75,"max":75},"episodes":[],"conditions":[],"quality":{"grades":[30,0,0]}}'
+)
+
+
 def segment(sent: Sent) -> Segment:
     if isinstance(sent.samples, list):
         counts = np.array(sent.samples, np.int16)
@@ -155,14 +165,22 @@ class Destination:
         await send({"type": "http.response.body", "body": body})
 
 
-def main() -> None:
+def main(port: int = 0, certificate: str | None = None, key: str | None = None) -> None:
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
     listening.listen(128)
     print(listening.getsockname()[1], flush=True)  # noqa: T201
-    settings = uvicorn.Config(Destination(), log_level="critical", access_log=False, lifespan="off")
+    settings = uvicorn.Config(
+        Destination(),
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
     uvicorn.Server(settings).run(sockets=[listening])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*(int(word) if word.isdecimal() else word for word in sys.argv[1:])))

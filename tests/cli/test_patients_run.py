@@ -1,6 +1,8 @@
 """``einthoven patients run``: one object, exit codes that mean something, no secret on the way."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -109,6 +111,35 @@ def test_ctrl_c_ends_a_run_with_its_report(destination: str) -> None:
         process.send_signal(signal.SIGINT)
         last = json.loads(process.stdout.read().splitlines()[-1])
     assert (process.returncode, last["event"], last["is_whole"]) == (0, "summary", True)
+
+
+def in_a_terminal(*words: str) -> tuple[int, bytes, str]:
+    """Exit code, standard output, and what the terminal on standard error showed."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "einthoven", "patients", "run", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal ends with the program
+            while part := os.read(ours, 65536):
+                shown += part
+        out = process.stdout.read()
+    os.close(ours)
+    return process.returncode, out, shown.decode()
+
+
+def test_a_terminal_shows_the_run_and_the_object_goes_to_standard_output(destination: str) -> None:
+    code, out, shown = in_a_terminal(f"{destination}/true/terminal", *SHORT, "--duration", "1.5", "--json")
+    report = json.loads(out)
+    assert (code, report["is_whole"], report["counts"]["analysed"]) == (0, True, 75)
+    assert "virtual patients" in shown
+    assert "p99" in shown
+
+
+def test_an_error_in_the_watched_process_is_said_as_here() -> None:
+    code, _, shown = in_a_terminal("http://127.0.0.1:1", *SHORT)
+    assert code == 3
+    assert "Start the service" in shown.replace("\r\n", " ")
 
 
 def test_nobody_there_is_a_peers_fault(capsys) -> None:

@@ -1,10 +1,15 @@
 """Runs against a real little service: all is counted, nothing is lost, no lie is believed."""
 
 import asyncio
+import contextlib
 import json
+import shutil
 import socket
+import subprocess
+import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -173,7 +178,7 @@ def test_a_closed_run_goes_as_fast_as_answers_come(destination: str) -> None:
 
 def test_one_core_can_offer_five_thousand_segments_a_second(destination: str) -> None:
     """By processor time, which a busy machine changes little; 20 to 35 µs where it was measured."""
-    report = run(f"{destination}/true/cheap", is_closed=True, duration_s=1.0, segments_per_minute=2.0)
+    report = run(f"{destination}/canned/cheap", is_closed=True, duration_s=1.0, segments_per_minute=2.0)
     assert report.cpu_us_per_segment < 200
 
 
@@ -181,6 +186,38 @@ def test_a_stopped_run_waits_for_its_answers(destination: str) -> None:
     report = run(f"{destination}/true/stopped", duration_s=600.0, stop_after_s=0.3)
     assert 10 < report.counts.analysed == report.counts.planned < 60
     assert report.is_whole
+
+
+def test_a_service_that_dies_and_comes_back_loses_nothing(a_destination) -> None:
+    with contextlib.ExitStack() as stack:
+        process, port = stack.enter_context(a_destination())
+
+        def restart() -> None:
+            process.kill()
+            process.wait()
+            time.sleep(0.3)  # it really is away
+            stack.enter_context(a_destination(str(port)))
+
+        killer = threading.Timer(0.6, restart)
+        killer.start()
+        report = run(f"http://127.0.0.1:{port}", duration_s=3.0)
+        killer.join()
+    assert report.is_whole
+    assert report.counts.analysed + report.counts.duplicates == 300
+    assert report.errors["connect"] > 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_is_verified(a_destination, tmp_path: Path, monkeypatch) -> None:
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]  # fmt: skip
+    subprocess.run([shutil.which("openssl"), *words], check=True, capture_output=True)
+    with a_destination("0", certificate, key) as (_, port):
+        with pytest.raises(DestinationUnavailable, match="SSL"):
+            run(f"https://localhost:{port}")
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        assert run(f"https://localhost:{port}/true/secure").is_whole
 
 
 def test_nobody_there_is_said_at_once() -> None:

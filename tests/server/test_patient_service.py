@@ -51,8 +51,10 @@ def service() -> Iterator[Service]:
         "allowed.invalid:81",
     ]
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
-        yield Service(process.stdout.readline())
-        process.terminate()
+        try:
+            yield Service(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 def an_order(destination: str, **traffic: Any) -> dict:
@@ -79,7 +81,8 @@ def test_a_run_is_started_watched_and_reported(service: Service, destination: st
     assert service.events(run["id"], last=str(len(events) - 2)) == events[-1:], "a watcher may come back"
     status, shown = service.ask(f"/v1/runs/{run['id']}")
     assert (status, shown["state"], shown["last"]) == (200, "over", report)
-    assert shown["id"] in [one["id"] for one in service.ask("/v1/runs")[1]]
+    listed = {one["id"]: one for one in service.ask("/v1/runs")[1]}
+    assert listed[run["id"]]["last"] == {key: value for key, value in report.items() if key != "timeline"}
     assert "eig_secret" not in json.dumps([shown, events])
 
 
@@ -97,6 +100,33 @@ def test_a_run_can_be_stopped(service: Service, destination: str) -> None:
     report = service.ask(f"/v1/runs/{run['id']}")[1]["last"]
     assert report["is_whole"]
     assert report["counts"]["analysed"] > 0
+
+
+def test_a_run_stopped_before_it_began_says_so(service: Service, destination: str) -> None:
+    run = service.ask("/v1/runs", an_order(destination))[1]
+    service.ask(f"/v1/runs/{run['id']}/stop", {})
+    last = service.events(run["id"])[-1]
+    assert (last["event"], last["error"]["what"]) == ("failed", "the run was stopped before it began.")
+
+
+def test_no_more_runs_go_on_than_may(service: Service, destination: str) -> None:
+    order = an_order(destination, duration_s=None)
+    runs = [service.ask("/v1/runs", order) for _ in range(5)]
+    assert [status for status, _ in runs] == [201] * 4 + [429]
+    assert runs[-1][1]["code"] == "too-many-runs"
+    for _, run in runs[:4]:
+        service.ask(f"/v1/runs/{run['id']}/stop", {})
+        service.ask(f"/v1/runs/{run['id']}/stop", {})
+    for _, run in runs[:4]:
+        assert service.events(run["id"])[-1]["event"] in ("failed", "summary")
+
+
+def test_the_openapi_document_knows_every_route(service: Service) -> None:
+    status, document = service.ask("/schema/openapi.json", token=None)
+    assert status == 200
+    assert set(document["paths"]) == {
+        "/v1/runs", "/v1/runs/{number}", "/v1/runs/{number}/stop", "/v1/runs/{number}/events"
+    }  # fmt: skip
 
 
 def test_a_run_to_nobody_says_so(service: Service) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 import signal
 import socket
@@ -312,6 +313,8 @@ async def _watched(settings: RunSettings) -> dict[str, Any]:
                 return event
             view.take(event)
             live.update(view.draw(), refresh=True)
+    if process.is_stopped:
+        raise click.Abort
     raise DefectError("the run ended without a report.")
 
 
@@ -372,7 +375,7 @@ def serve_command(host: str, port: int, allowed: tuple[str, ...]) -> int:
         listening = socket.create_server((host, port), family=_family(host))
     except OSError as error:
         raise InputInvalid(
-            f"it cannot listen there ({error.strerror}).",
+            f"it cannot listen there ({os.strerror(error.errno or 0)}).",
             where=f"{host}:{port}",
             remedy="Give another --port.",
         ) from None

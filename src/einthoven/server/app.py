@@ -16,6 +16,7 @@ from einthoven.errors import DefectError
 from einthoven.notice import NOTICE
 from einthoven.server import (
     alert_routes,
+    events,
     health_routes,
     ingest_document,
     people_routes,
@@ -148,7 +149,7 @@ def build_app(
     )
 
     feed = Feed(service.database)
-    events = events_route(feed, service.identities)
+    listening = events_route(feed, service.identities)
 
     async def close() -> None:
         await feed.close()
@@ -158,6 +159,7 @@ def build_app(
         route_handlers=[
             *ingest_document.HANDLERS,
             *alert_routes.HANDLERS,
+            *events.HANDLERS,
             *people_routes.HANDLERS,
             *token_routes.HANDLERS,
             *stream_routes.HANDLERS,
@@ -190,8 +192,8 @@ def build_app(
         framework,
         {
             ("POST", "/v1/segments"): ingest,
-            ("GET", EVENTS_PATH): events,
-            ("WEBSOCKET", EVENTS_PATH): events,
+            ("GET", EVENTS_PATH): listening,
+            ("WEBSOCKET", EVENTS_PATH): listening,
             **front,
         },
         feed,

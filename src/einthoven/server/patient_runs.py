@@ -192,6 +192,9 @@ class RunProcess:
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
+        self._has_started = False
+        self.is_stopped = False
+        """`stop` was called."""
 
     async def events(self) -> AsyncIterator[Event]:
         """Start it; gives its events, the last of which is ``summary`` or ``failed``."""
@@ -208,16 +211,24 @@ class RunProcess:
             raise DefectError("a child process has no pipes.")
         process.stdin.write(msgspec.msgpack.encode(self._settings))  # JSON has no infinity
         process.stdin.close()
+        if self.is_stopped:
+            process.terminate()
         try:
             async for line in process.stdout:
-                yield msgspec.json.decode(line)
+                event = msgspec.json.decode(line)
+                self._has_started = self._has_started or event["event"] == "started"
+                yield event
         finally:
             await self._end(process)
 
     def stop(self) -> None:
-        """Let it send nothing more, and end when its answers have come; a second time: end now."""
+        """Let it send nothing more, and end when its answers have come; a second time: end now.
+
+        Before it has sent anything it ends at once, without a report.
+        """
+        self.is_stopped = True
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGINT if self._has_started else signal.SIGTERM)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:

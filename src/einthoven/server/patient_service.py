@@ -24,10 +24,11 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotAuthorizedException, NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.response import Stream
 
 from einthoven.clock import SystemClock
-from einthoven.errors import DestinationRefused, EinthovenError, TooManyRuns
+from einthoven.errors import DefectError, DestinationRefused, EinthovenError, InputInvalid, TooManyRuns
 from einthoven.notice import SHORT_NOTICE
 from einthoven.runtime.load.target import Target
 from einthoven.server.patient_runs import Event, RunProcess, RunSettings
@@ -91,8 +92,11 @@ class _Run:
     def is_over(self) -> bool:
         return self.state in ("over", "failed")
 
-    def described(self) -> RunState:
+    def described(self, *, is_whole: bool = True) -> RunState:
+        """``is_whole``: with the time line of its report."""
         last = self.events[-1][1] if self.events else None
+        if last is not None and not is_whole:
+            last = {key: value for key, value in last.items() if key != "timeline"}
         return RunState(
             self.id,
             self.state,
@@ -108,8 +112,13 @@ class _Run:
             self._tell(number, event)
             number += 1
         if not self.is_over:
-            error = {"code": "defect", "fault": "ours", "what": "the run ended without a report."}
-            self._tell(number, {"event": "failed", "error": error})
+            was_stopped = self.state == "stopping"
+            error = (
+                InputInvalid("the run was stopped before it began.")
+                if was_stopped
+                else DefectError("the run ended without a report.")
+            )
+            self._tell(number, {"event": "failed", "error": error.as_dict()})
 
     def _tell(self, number: int, event: Event) -> None:
         self.events.append((number, event))
@@ -176,7 +185,7 @@ class Runs:
 
     def all(self) -> list[RunState]:
         """Newest first."""
-        return [run.described() for run in reversed(self._runs.values())]
+        return [run.described(is_whole=False) for run in reversed(self._runs.values())]
 
     def one(self, number: str) -> _Run:
         """By its id."""
@@ -246,7 +255,7 @@ def patient_service(token: str, allowed: Sequence[str] = ()) -> Litestar:
 
     @get("/v1/runs", guards=[guard], sync_to_thread=False)
     def list_runs() -> list[RunState]:
-        """All runs, newest first."""
+        """All runs, newest first, without their time lines."""
         return runs.all()
 
     @get("/v1/runs/{number:str}", guards=[guard], sync_to_thread=False)
@@ -274,7 +283,11 @@ def patient_service(token: str, allowed: Sequence[str] = ()) -> Litestar:
         [show_page, start_run, list_runs, show_run, stop_run, watch_run],
         exception_handlers={EinthovenError: _problem, HTTPException: _http_problem},
         on_shutdown=[runs.end],
-        openapi_config=OpenAPIConfig(title="Einthoven virtual patients", version=__version__),
+        openapi_config=OpenAPIConfig(
+            title="Einthoven virtual patients",
+            version=__version__,
+            render_plugins=[JsonRenderPlugin()],  # the others load scripts from elsewhere
+        ),
     )
 
 

@@ -220,7 +220,7 @@ def judge_at_first_sight(
     return fiducials, inputs, compared, scores
 
 
-_NOBODY: Final = Perceptron(
+_NOBODY: Final = Perceptron.of(
     np.zeros(INPUTS, np.float32),
     np.zeros(INPUTS, np.float32),
     np.array([INPUTS, 1]),
@@ -282,9 +282,8 @@ def _judge(  # type: ignore[no-untyped-def]
     at = np.empty(most, np.int64)
     level = np.empty(most, np.int32)
     at[:old] = positions
-    count = old + candidates.find(
-        envelope, first, known, known_until, first_block, maxima, at[old:], level[old:]
-    )
+    tops = candidates.hills(envelope)
+    count = old + candidates.find(tops, first, known, known_until, first_block, maxima, at[old:], level[old:])
     at, level = at[:count], level[:count]
     logs, shares = np.empty(count, np.int16), np.empty(count, np.int16)
     windows = np.empty((count, WINDOW), np.int8)
@@ -302,7 +301,7 @@ def _judge(  # type: ignore[no-untyped-def]
         scored -= 1
     inputs = np.empty((scored - old, INPUTS), np.float32)
     candidates.describe(
-        envelope, first, cleaned, cleaned_first, old, scored, at, level, logs, windows, liked, inputs
+        tops, first, cleaned, cleaned_first, old, scored, at, level, logs, windows, liked, inputs
     )
     odds = np.empty(scored - old, np.float32)
     perceptron.answer(inputs, scored - old, judge, odds)
@@ -371,7 +370,8 @@ def _first_sight(envelope, cleaned, maxima, judge, is_judged):  # type: ignore[n
     end = maxima.size * BLOCK - RADIUS
     at = np.empty(max(end, 0) // RADIUS + 2, np.int64)
     level = np.empty(at.size, np.int32)
-    count = candidates.find(envelope, 0, 0, end, 0, maxima, at, level)
+    tops = candidates.hills(envelope)
+    count = candidates.find(tops, 0, 0, end, 0, maxima, at, level)
     at, level = at[:count], level[:count]
     logs, shares = np.empty(count, np.int16), np.empty(count, np.int16)
     windows = np.empty((count, WINDOW), np.int8)
@@ -379,7 +379,7 @@ def _first_sight(envelope, cleaned, maxima, judge, is_judged):  # type: ignore[n
     candidates.measure(envelope, 0, at, level, logs, shares, liked)
     candidates.look(cleaned, 0, at, windows)
     inputs = np.empty((count, INPUTS), np.float32)
-    candidates.describe(envelope, 0, cleaned, 0, 0, count, at, level, logs, windows, liked, inputs)
+    candidates.describe(tops, 0, cleaned, 0, 0, count, at, level, logs, windows, liked, inputs)
     firsts = np.zeros(count, np.int16)
     rows = np.zeros((count, DOUBT_INPUTS + INPUTS), np.float32)
     if is_judged:

@@ -138,21 +138,29 @@ def resample(fine: NDArray[np.int32], first: int, start: int, stop: int, ratio: 
 @kernel
 def _fill(counts, absent, baseline, scale, longest, held, held_for, fine, lost):  # type: ignore[no-untyped-def]
     least, most = np.float64(-_FINE_LIMIT), np.float64(_FINE_LIMIT - 1)
+    is_complete = True
     for i in range(counts.size):
-        is_lost = counts[i] == absent
-        lost[i] = is_lost
-        if is_lost:
+        lost[i] = counts[i] == absent
+        is_complete &= not lost[i]
+        fine[i] = np.int32(min(max(np.rint((counts[i] - baseline) * scale), least), most))
+    if is_complete and counts.size > 0:
+        return np.int64(fine[-1]), np.int64(0)
+    for i in range(counts.size):
+        if lost[i]:
             held_for = min(held_for + 1, longest + 1)
             fine[i] = held if held_for <= longest else 0
         else:
-            held = np.int64(min(max(np.rint((counts[i] - baseline) * scale), least), most))
+            held = np.int64(fine[i])
             held_for = 0
-            fine[i] = held
     return held, held_for
 
 
 @kernel
 def _lost_on_grid(lost, first, start, up, down, out):  # type: ignore[no-untyped-def]
+    if up == down:
+        for k in range(out.size):
+            out[k] = lost[min(max(start - first + k, 0), lost.size - 1)]
+        return
     for k in range(out.size):
         at = (2 * (start + k) * down + up) // (2 * up) - first
         out[k] = lost[min(max(at, 0), lost.size - 1)]

@@ -35,6 +35,7 @@ _AT_ONCE: Final = 500
 _TICK_S: Final = 0.001
 """The event loop's timers go by milliseconds."""
 _SWEEP_S: Final = 0.1
+_LEAVE_S: Final = 0.5
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 5.0
 _LONGEST_RETRY_AFTER_S: Final = 60.0
@@ -132,11 +133,20 @@ class LoadRun:
                 self._timer.cancel()
             for task in self._tasks:
                 task.cancel()
-            for connection in tuple(self._all):
-                connection.close()
+            await self._close()
         self._count_unsent()
         self._tell_second()
         return self.report()
+
+    async def _close(self) -> None:
+        """Take leave of the service; over TLS that takes a while."""
+        for connection in tuple(self._all):
+            connection.close()
+        until_s = self.now_s() + _LEAVE_S
+        while self._all and self.now_s() < until_s:
+            await asyncio.sleep(_TICK_S)
+        for connection in tuple(self._all):
+            connection.abort("closed")
 
     def stop(self) -> None:
         """Send nothing more; wait for answers. A second call ends at once."""

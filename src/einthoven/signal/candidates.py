@@ -117,9 +117,9 @@ def block_maxima(envelope, first, first_block, known, maxima):  # type: ignore[n
 
 @kernel
 def hills(envelope):  # type: ignore[no-untyped-def]
-    """The envelope between `MARGIN` zeros on both sides, and the largest of each 8 and of each 16 from there on.
+    """The envelope between `MARGIN` zeros on both sides, and the largest of each 8 and each 16 from there on.
 
-    From these the largest of any 8 to 32 is told by looking at two. Shape (3, size and margins).
+    So the largest of any 8 to 32 is told by looking at two. Shape (3, size and margins).
     """
     whole = np.zeros((3, envelope.size + 2 * MARGIN), np.int32)
     whole[0, MARGIN : MARGIN + envelope.size] = envelope

@@ -343,7 +343,7 @@ def _gain(products, floor):  # type: ignore[no-untyped-def]
 @part
 def _look_around(cleaned, start, out):  # type: ignore[no-untyped-def]
     """The clean samples from ``start`` on; 0 where there is none."""
-    if 0 <= start and start + _AROUND <= cleaned.size:
+    if start >= 0 and start + _AROUND <= cleaned.size:
         part = cleaned[start : start + _AROUND]
         for i in range(_AROUND):
             out[i] = part[i]

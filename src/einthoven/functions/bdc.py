@@ -226,7 +226,7 @@ def _describe(
     minute = before.boundary // MINUTE
     while True:
         stop = min((minute + 1) * MINUTE, boundary)
-        count = int(np.searchsorted(beats, stop)) - known
+        count = int(beats.searchsorted(stop)) - known
         rows, size, context = describe(samples, first, beats, known, count, context)
         features.append(rows)
         sizes.append(size)

@@ -12,7 +12,7 @@ the whole recording give the same beats.
 """
 
 import functools
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -191,8 +191,7 @@ def detect(
         trace.maxima.size,
         maxima,
         trace[2:],
-        judges.first,
-        judges.second,
+        *_plain(judges),
     )
     keep = max(0, until // BLOCK - LEVEL_BLOCKS - 2 - trace.first_block)
     return found, until, Trace(trace.first_block + keep, maxima[keep:].copy(), until + REFRACTORY, *table)
@@ -209,9 +208,15 @@ def judge_at_first_sight(
     """
     maxima = np.empty(envelope.size // BLOCK, np.int32)
     fiducials, inputs, compared, scores = _first_sight(
-        envelope, cleaned, maxima, first or _NOBODY, first is not None
+        envelope, cleaned, maxima, tuple(first or _NOBODY), first is not None
     )
     return fiducials, inputs, compared, scores
+
+
+def _plain(judges: Judges) -> tuple[tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
+    """As plain tuples: of a named one the dispatcher reads every name, each time."""
+    a, b, c = judges.second
+    return tuple(judges.first), (tuple(a), tuple(b), tuple(c))
 
 
 _NOBODY: Final = Perceptron.of(

@@ -19,6 +19,7 @@
     │  ├─ TooManyRuns             as many runs go on as this service does at once
     │  └─ RulesRefused            alert rules that are unsigned, altered or out of turn
     ├─ PeerError                theirs: something we depend on failed; retrying may help
+    │  ├─ ObjectDamaged           a kept object is not what was written
     │  ├─ StoreUnavailable        the object store did not take or give an object
     │  ├─ DestinationUnavailable  nobody takes connections where segments are to be sent
     │  ├─ DatabaseUnavailable     the database did not answer
@@ -47,6 +48,7 @@ __all__ = [
     "Fault",
     "InputInvalid",
     "NotFound",
+    "ObjectDamaged",
     "Overloaded",
     "PeerError",
     "RateExceeded",
@@ -203,6 +205,12 @@ class PeerError(EinthovenError):
 
     fault: ClassVar[Fault] = "peer"
     code: ClassVar[str] = "peer"
+
+
+class ObjectDamaged(PeerError):
+    """A kept object, or a part of it, is not what was written; another copy may be."""
+
+    code: ClassVar[str] = "object-damaged"
 
 
 class DestinationUnavailable(PeerError):

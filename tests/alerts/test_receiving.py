@@ -348,3 +348,13 @@ def test_steps_of_the_ecg_are_by_the_ecg(event: LifeEvent) -> None:
     told = Told()
     told.hears(a_sighting(10, 20))
     assert {change.step.by for change in told.changes if change.step.event is event} == {"ecg"}
+
+
+def test_two_transactions_from_the_same_rows_collide_on_the_step() -> None:
+    """A database with a key on (organisation, alert, step) lets one of them through: never two alerts."""
+    known, rules = PatientAlerts("main", "p-1"), AlertRules()
+    (stream,) = receive(known, (a_sighting(10),), rules, 0)
+    batch, _ = receive(known, (late(11, 20),), rules, 5)
+    assert (stream.alert.id, stream.step.number) == (batch.alert.id, batch.step.number)
+    again = receive(known.after((stream,)), (late(11, 20),), rules, 5)
+    assert again == ()

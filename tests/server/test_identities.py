@@ -342,6 +342,26 @@ def test_a_password_hashed_at_another_cost_is_hashed_again(sqlite: Database) -> 
         assert "m=8," in accounts.read_user(statements, "main", "ada").hash
 
 
+def test_sessions_end_by_themselves_and_are_forgotten(database: Database) -> None:
+    an_admin(database)
+    clock = VirtualClock(NOW_NS)
+
+    async def play(logins: Logins) -> None:
+        begun = await logins.log_in("main", "ada", PASSWORD, "::1")
+        identities = Identities(database, clock)
+        assert (await identities.person(begun.secret)).is_session
+        clock.advance(3600.0)
+        with pytest.raises(TokenInvalid):
+            await identities.person(begun.secret)
+        await identities.close()
+        clock.advance(1.0)
+        await logins.log_in("main", "ada", PASSWORD, "::1")
+
+    asyncio.run(_with_logins(database, clock, play))
+    with writing(database) as statements:
+        assert len(accounts.list_tokens(statements, "main", ["session"])) == 1
+
+
 def test_what_somebody_typed_as_a_name_is_not_written_down(sqlite: Database) -> None:
     async def play(logins: Logins) -> None:
         with pytest.raises(TokenInvalid):

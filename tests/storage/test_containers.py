@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einthoven.errors import InputInvalid, RecordingUnreadable
+from einthoven.errors import InputInvalid, ObjectDamaged
 from einthoven.storage.blocks import KeptSegment
 from einthoven.storage.containers import (
     FOOTER_BYTES,
@@ -86,10 +86,10 @@ def test_any_changed_byte_is_found_and_the_other_segments_stay_readable(
     kept = [entry for entry in container.entries if entry not in hit]
     assert [item[0] for item in items if not isinstance(item, Damage)] == kept
     for entry in hit:
-        with pytest.raises(RecordingUnreadable, match=f"bytes {entry.offset} to"):
+        with pytest.raises(ObjectDamaged, match=f"bytes {entry.offset} to"):
             read_segment(bytes(damaged[entry.offset : entry.offset + entry.length]), entry)
     if at >= read_footer(container.content).offset:
-        with pytest.raises(RecordingUnreadable, match=r"footer|index"):
+        with pytest.raises(ObjectDamaged, match=r"footer|index"):
             index_of(bytes(damaged))
 
 
@@ -101,14 +101,14 @@ def test_a_container_that_was_cut_off_gives_its_whole_segments(segments: list[Ke
     whole = [entry for entry in container.entries if entry.offset + entry.length <= len(content)]
     assert [item[0] for item in items if not isinstance(item, Damage)] == whole
     assert isinstance(items[-1], Damage)
-    with pytest.raises(RecordingUnreadable):
+    with pytest.raises(ObjectDamaged):
         index_of(content)
 
 
 @given(content=st.binary(max_size=300))
 def test_any_bytes_give_segments_damage_or_a_typed_error(content: bytes) -> None:
     assert all(isinstance(item, Damage) for item in recover(HEADER + content))
-    with pytest.raises(RecordingUnreadable):
+    with pytest.raises(ObjectDamaged):
         index_of(content)
 
 
@@ -116,7 +116,7 @@ def test_another_segment_in_its_place_is_refused() -> None:
     container = write_container([a_kept_segment(sequence=1), a_kept_segment(sequence=2)])
     first, second = container.entries
     block = container.content[second.offset : second.offset + second.length]
-    with pytest.raises(RecordingUnreadable, match="not the one"):
+    with pytest.raises(ObjectDamaged, match="not the one"):
         read_segment(block, first)
 
 

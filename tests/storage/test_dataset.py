@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einthoven.errors import InputInvalid, RecordingNotFound, RecordingUnreadable
+from einthoven.errors import InputInvalid, ObjectDamaged, RecordingNotFound
 from einthoven.functions import analyse, count_hours, split
 from einthoven.records import open_recording
 from einthoven.signal.recording import Recording
@@ -211,7 +211,7 @@ def test_damage_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert any("not what the name says" in one.what for one in found.problems)
     source = dataset.span("main", "patient-1", START, START + 30 * S)
     np.testing.assert_array_equal(source.read(0, 1250)[0], stream[0].samples)
-    with pytest.raises(RecordingUnreadable, match=f"{sealed.name}, bytes {hit.offset} to"):
+    with pytest.raises(ObjectDamaged, match=f"{sealed.name}, bytes {hit.offset} to"):
         source.read(0, 1251)
     patched = dataset.span("main", "patient-1", START, START + 30 * S, damaged_is_missing=True)
     assert (patched.read(1250, 2500) == MISSING).all()

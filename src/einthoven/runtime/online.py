@@ -1,12 +1,12 @@
 """The online path: segments in, findings out, a patient's state in between.
 
 (device, sequence) is the idempotency key. A lost segment becomes a gap of missing samples, so that positions
-stay true; after a long silence the stream begins anew. `place` and `advance` are the path itself, as plain
-functions on frozen values; `OnlinePath` keeps the values in memory, the service keeps them in a database.
+stay true; after a long silence the stream begins anew. `place` and `advance_all` are the path itself, as
+plain functions on frozen values; `OnlinePath` keeps them in memory, the service in a database.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -14,13 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.clock import Clock
-from einthoven.errors import DefectError, InputInvalid
-from einthoven.functions import Ecg, PatientState, analyse, in_sequence
+from einthoven.errors import DefectError, EinthovenError, InputInvalid
+from einthoven.functions import Ecg, PatientState, analyse_batch, in_sequence
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Lead, Segment, missing
 from einthoven.signal.rules import Criteria
 
-__all__ = ["OnlinePath", "Placed", "Receipt", "Stream", "Totals", "advance", "place"]
+__all__ = [
+    "Advanced",
+    "OnlinePath",
+    "Placed",
+    "Receipt",
+    "Stream",
+    "Totals",
+    "advance",
+    "advance_all",
+    "place",
+]
 
 LONGEST_GAP_S: Final = 300.0
 """A gap up to here is filled with missing samples; beyond it the stream begins anew."""
@@ -131,15 +141,63 @@ def place(
 
 def advance(placed: Placed, state: PatientState) -> tuple[Findings, PatientState]:
     """Analyse what was placed."""
-    if placed.is_begin:
-        state = PatientState()
-    parts = []
-    for piece in placed.pieces:
-        result, state = analyse(piece, state)
+    (result,) = advance_all([([placed], state)])
+    if isinstance(result, EinthovenError):
+        raise result
+    return result.findings[0], result.state
+
+
+class Advanced(msgspec.Struct, frozen=True, eq=False):
+    """One stream after its segments."""
+
+    findings: tuple[Findings, ...]
+    """Of each segment."""
+    state: PatientState
+
+
+def advance_all(streams: Sequence[tuple[Sequence[Placed], PatientState]]) -> list[Advanced | EinthovenError]:
+    """Analyse many streams side by side, each with its segments in order.
+
+    The first pieces of all streams are analysed together, then the second ones, and so on. What is wrong with
+    one stream is that stream's error.
+    """
+    work = [_Work(placed, state) for placed, state in streams]
+    while True:
+        now = [one for one in work if one.error is None and one.pieces]
+        if not now:
+            return [one.error or Advanced(tuple(map(in_sequence, one.parts)), one.state) for one in work]
+        answers = analyse_batch([one.pieces[-1][1] for one in now], [one.state for one in now])
+        for one, answer in zip(now, answers, strict=True):
+            one.take(answer)
+
+
+class _Work:
+    """What is still to be analysed of one stream, last first, and what was found."""
+
+    def __init__(self, placed: Sequence[Placed], state: PatientState) -> None:
+        self.pieces = [(number, piece) for number, one in enumerate(placed) for piece in one.pieces][::-1]
+        self.parts: list[list[Findings]] = [[] for _ in placed]
+        self.error: EinthovenError | None = None
+        self._state = state
+        self._begins = {number for number, one in enumerate(placed) if one.is_begin}
+
+    @property
+    def state(self) -> PatientState:
+        """As the next piece finds it."""
+        if self.pieces and self.pieces[-1][0] in self._begins and not self.parts[self.pieces[-1][0]]:
+            return PatientState()
+        return self._state
+
+    def take(self, answer: tuple[Ecg, PatientState] | EinthovenError) -> None:
+        """The newest piece was analysed."""
+        number, _ = self.pieces.pop()
+        if isinstance(answer, EinthovenError):
+            self.error = answer
+            return
+        result, self._state = answer
         if result.findings is None:
             raise DefectError("the pipeline left no findings.")
-        parts.append(result.findings)
-    return in_sequence(parts), state
+        self.parts[number].append(result.findings)
 
 
 def _blank(stream: Stream, gap: int) -> Iterator[tuple[int, NDArray[np.int32]]]:

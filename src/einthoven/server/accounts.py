@@ -28,6 +28,7 @@ __all__ = [
     "add_user",
     "bearers",
     "change_user",
+    "drop_ended_sessions",
     "ensure_main",
     "epoch",
     "has_users",
@@ -412,6 +413,14 @@ def revoke_of_user(statements: Statements, user: User, now_ns: int, *, sessions_
             len(kinds),
         ),
         (now_ns, user.org, user.id, *kinds),
+    )
+
+
+def drop_ended_sessions(statements: Statements, user: User, now_ns: int) -> None:
+    """Forget a user's sessions that ended by themselves; the audit still knows when they began."""
+    statements.run(
+        "DELETE FROM tokens WHERE org = ? AND user_id = ? AND kind = 'session' AND expires_ns < ?",
+        (user.org, user.id, now_ns),
     )
 
 

@@ -22,7 +22,7 @@ from einthoven.alerts import (
     sign,
     suppress,
 )
-from einthoven.errors import AccessDenied, NotFound
+from einthoven.errors import AccessDenied, InputInvalid, NotFound
 from einthoven.server import alert_tables
 from einthoven.server.delivery.outbox import DeadLetter
 from einthoven.server.identities import Person
@@ -333,7 +333,7 @@ async def _rules(reception: Reception, person: Person, patient: str) -> RulesSee
 
 async def _sign(reception: Reception, person: Person, patient: str, rules: AlertRules) -> RulesSeen:
     if (rules.org, rules.patient) != (person.org, patient):
-        raise AccessDenied(
+        raise InputInvalid(
             "the rules name another organisation or patient.",
             where="rules",
             remedy="Name the one of the path.",

@@ -16,6 +16,7 @@ from einthoven.errors import DefectError
 from einthoven.notice import NOTICE
 from einthoven.server import (
     alert_routes,
+    events,
     health_routes,
     ingest_document,
     people_routes,
@@ -25,7 +26,8 @@ from einthoven.server import (
 )
 from einthoven.server.documenting import describe, document
 from einthoven.server.events import EVENTS_PATH, Feed, events_route
-from einthoven.server.ingest import IngestRoute, Receive, Scope, Send
+from einthoven.server.ingest import RETRY_AFTER_S, IngestRoute, Receive, Scope, Send
+from einthoven.server.logs import place_of
 from einthoven.server.passwords import PasswordCost
 from einthoven.server.reception import Reception, Service
 from einthoven.server.requests import StrictRequest, let_in, person_of, reception_of
@@ -45,6 +47,9 @@ _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+_RETRY: Final = (b"retry-after", str(RETRY_AFTER_S).encode())
+_OF_STATUS: Final = {401: (b"www-authenticate", b"Bearer"), 429: _RETRY, 503: _RETRY}
+"""What an answer of such a status carries too."""
 
 
 class App:
@@ -79,7 +84,7 @@ class App:
         except Exception as error:
             if guarded.has_begun:
                 raise
-            _LOG.error("%s %s failed: %s", scope["method"], scope["path"], type(error).__name__)
+            _LOG.error("a request failed", extra=place_of(error))
             await _defect(guarded)
 
 
@@ -103,7 +108,11 @@ class _Guarded:
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
-            message["headers"] = [*message["headers"], *_HEADERS]
+            given = list(message.get("headers", ()))
+            wanted = _OF_STATUS.get(message["status"])
+            if wanted is not None and wanted[0] not in [name.lower() for name, _ in given]:
+                given.append(wanted)
+            message["headers"] = [*given, *_HEADERS]
         await self._send(message)
 
 
@@ -140,7 +149,7 @@ def build_app(
     )
 
     feed = Feed(service.database)
-    events = events_route(feed, service.identities)
+    listening = events_route(feed, service.identities)
 
     async def close() -> None:
         await feed.close()
@@ -150,6 +159,7 @@ def build_app(
         route_handlers=[
             *ingest_document.HANDLERS,
             *alert_routes.HANDLERS,
+            *events.HANDLERS,
             *people_routes.HANDLERS,
             *token_routes.HANDLERS,
             *stream_routes.HANDLERS,
@@ -182,8 +192,8 @@ def build_app(
         framework,
         {
             ("POST", "/v1/segments"): ingest,
-            ("GET", EVENTS_PATH): events,
-            ("WEBSOCKET", EVENTS_PATH): events,
+            ("GET", EVENTS_PATH): listening,
+            ("WEBSOCKET", EVENTS_PATH): listening,
             **front,
         },
         feed,

@@ -35,14 +35,14 @@ _FAILURES: Final[dict[int, str]] = {
 def describe(config: AppConfig) -> AppConfig:
     """Give each handler its failures and the roles that it is open to."""
     for handler in config.route_handlers:
-        if isinstance(handler, HTTPRouteHandler) and not handler.responses:
+        if isinstance(handler, HTTPRouteHandler) and 429 not in (handler.responses or {}):
             method = next(iter(handler.http_methods))
             path = next(iter(handler.paths)).replace(":str}", "}").replace(":int}", "}")
             callers = ROUTES.get((method, path), frozenset())
             handler.responses = {
                 status: ResponseSpec(Problem, generate_examples=False, description=words)
                 for status, words in _FAILURES.items()
-            }
+            } | dict(handler.responses or {})
             if "anyone" not in callers:
                 handler.security = [{"bearer": []}]
     return config

@@ -22,7 +22,7 @@ from einthoven.errors import (
     StateUnreadable,
 )
 from einthoven.functions import PatientState, decode_state, encode_state
-from einthoven.runtime.online import Placed, Stream, advance, place
+from einthoven.runtime.online import Placed, Stream, advance_all, place
 from einthoven.server.wire import (
     Answer,
     Arrival,
@@ -172,8 +172,8 @@ class Engine:
                 plan = self._plan(group, arrivals, outcomes)
                 if plan is not None:
                     plans.append(plan)
-            self._analyse(plans)
-            left = sorted([*self._write(plans, outcomes), *later])
+            sound = self._analyse(plans, outcomes)
+            left = sorted([*self._write(sound, outcomes), *later])
         for index in left:
             outcomes[index] = Overloaded(
                 "others were faster with this stream every time.",
@@ -199,7 +199,7 @@ class Engine:
                 plan = _Plan((org, device), known, known.stream, known.state, known.waiting, [], [])
                 self._take_waiting(plan, None, None)
                 plans.append(plan)
-        self._analyse(plans)
+        plans = self._analyse(plans, [])
         self._write(plans, [])
         return sum(len(plan.entries) for plan in plans)
 
@@ -360,14 +360,26 @@ class Engine:
 
     # ---------------------------------------------------------------- analyse
 
-    def _analyse(self, plans: Sequence[_Plan]) -> None:
-        """Find what there is to find; each stream's segments in their order."""
-        for plan in plans:
-            for entry in plan.entries:
-                if entry.placed is None:
-                    continue
-                entry.findings, plan.state = advance(entry.placed, plan.state)
-                entry.answer = answer_of(entry.arrival.segment.sequence, entry.findings, entry.start_ns)
+    @staticmethod
+    def _analyse(plans: Sequence[_Plan], outcomes: list[Outcome | None]) -> list[_Plan]:
+        """Find what there is to find; the plans that can be written."""
+        entries = [[entry for entry in plan.entries if entry.placed is not None] for plan in plans]
+        streams = [
+            ([entry.placed for entry in these if entry.placed is not None], plan.state)
+            for plan, these in zip(plans, entries, strict=True)
+        ]
+        sound = []
+        for plan, these, result in zip(plans, entries, advance_all(streams), strict=True):
+            if isinstance(result, EinthovenError):
+                for index in plan.indices:
+                    outcomes[index] = result
+                continue
+            plan.state = result.state
+            for entry, findings in zip(these, result.findings, strict=True):
+                entry.findings = findings
+                entry.answer = answer_of(entry.arrival.segment.sequence, findings, entry.start_ns)
+            sound.append(plan)
+        return sound
 
     # ---------------------------------------------------------------- write
 

@@ -8,13 +8,17 @@ or ``after``) and misses nothing.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from litestar.types import ControllerRouterHandler
 
 from einthoven.alerts import Change
-from einthoven.errors import AccessDenied, EinthovenError, InputInvalid
+from einthoven.errors import AccessDenied, DefectError, EinthovenError, InputInvalid
 from einthoven.server import alert_tables
 from einthoven.server.alert_routes import AlertSeen, seen
 from einthoven.server.connections import Connections
@@ -23,7 +27,7 @@ from einthoven.server.ingest import Receive, Scope, Send, status_of
 from einthoven.server.roles import ROUTES
 from einthoven.storage.database import Database
 
-__all__ = ["EVENTS_PATH", "AlertEvent", "Feed", "events_route"]
+__all__ = ["EVENTS_PATH", "HANDLERS", "AlertEvent", "Feed", "events_route"]
 
 EVENTS_PATH: Final = "/v1/events"
 _EVERY_S: Final = 0.1
@@ -169,6 +173,24 @@ class Feed:
         one.told = {number for number in one.told if number > one.newest - 2 * _WINDOW}
 
 
+@get(
+    EVENTS_PATH,
+    media_type="text/event-stream",
+    responses={200: ResponseSpec(AlertEvent, generate_examples=False, description="Events without end")},
+)
+async def events(
+    after: Annotated[  # noqa: ARG001 - documented
+        str | None, QueryParameter(pattern="^[0-9]{1,18}$", description="Id of the last one that was heard.")
+    ] = None,
+) -> AlertEvent:
+    """Changes of alerts as server-sent events; `after`, or Last-Event-ID, is the id of the last one heard."""
+    raise DefectError("this route stands in front of the framework.")
+
+
+HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (events,)
+"""For the OpenAPI document."""
+
+
 def events_route(feed: Feed, identities: Identities) -> Any:
     """The ASGI application of `EVENTS_PATH`."""
 
@@ -277,5 +299,7 @@ async def _refuse(send: Send, error: EinthovenError, *, is_socket: bool) -> None
         return
     content = _JSON.encode(error.as_dict())
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    if status_of(error) == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status_of(error), "headers": headers})
     await send({"type": "http.response.body", "body": content, "more_body": False})

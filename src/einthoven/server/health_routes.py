@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 from litestar import Response, get
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ControllerRouterHandler
 
 from einthoven.errors import EinthovenError
@@ -37,7 +38,11 @@ async def live() -> Live:
     return Live()
 
 
-@get("/health/ready", media_type="application/json")
+@get(
+    "/health/ready",
+    media_type="application/json",
+    responses={503: ResponseSpec(Ready, generate_examples=False, description="Not ready, and why")},
+)
 async def ready(reception: Parts) -> Response[Ready]:
     """Whether to send requests here: the database answers, the engine takes work."""
     has_database = False
@@ -49,9 +54,7 @@ async def ready(reception: Parts) -> Response[Ready]:
     has_engine = reception.intake.is_alive
     is_ready = has_database and has_engine
     found = Ready("ready" if is_ready else "not-ready", has_database, has_engine, reception.intake.waiting)
-    return Response(
-        found, status_code=200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "1"}
-    )
+    return Response(found, status_code=200 if is_ready else 503)
 
 
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (live, ready)

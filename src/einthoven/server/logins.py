@@ -140,6 +140,7 @@ class Logins:
         return None
 
     def _begin(self, statements: Statements, user: User, now_ns: int) -> Begun:
+        accounts.drop_ended_sessions(statements, user, now_ns)
         token, secret = accounts.issue(
             statements,
             user.org,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -61,8 +62,9 @@ class Passwords:
     def __init__(self, cost: PasswordCost = PasswordCost()) -> None:  # noqa: B008 - frozen
         self._cost = cost
         self._hasher = _hasher(cost)
-        self._nobody: str | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="passwords", initializer=_step_back)
+        self._nobody = self._pool.submit(self._hasher.hash, secrets.token_urlsafe())
+        """Compared where there is no such user, so that it takes as long."""
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
@@ -108,12 +110,8 @@ class Passwords:
         self._waiting += 1
 
     def _verify(self, kept: str | None, password: str) -> bool:
-        if kept is None:
-            if self._nobody is None:
-                self._nobody = self._hasher.hash("nobody's")
-            kept, password = self._nobody, ""
         try:
-            return self._hasher.verify(kept, password)
+            return self._hasher.verify(self._nobody.result() if kept is None else kept, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
 

@@ -9,7 +9,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from einthoven.errors import DefectError, EinthovenError, InputInvalid
-from einthoven.server.ingest import RETRY_AFTER_S, status_of
+from einthoven.server.ingest import status_of
+from einthoven.server.logs import place_of
 
 __all__ = ["HANDLERS", "Problem"]
 
@@ -57,9 +58,9 @@ def _of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     return _response(status, problem, allow)
 
 
-def _of_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Only the kind of what happened and the route go into the log; its text may hold anything."""
-    _LOG.error("%s %s failed: %s", request.method, request.scope.get("path_template"), type(error).__name__)
+def _of_defect(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Only the kind of what happened and its place go into the log; its text may hold anything."""
+    _LOG.error("a request failed", extra=place_of(error))
     defect = DefectError("something went wrong in the service.", where="service", remedy="Please report it.")
     return _response(500, Problem(**defect.as_dict()))
 
@@ -79,9 +80,4 @@ def _places(error: ValidationException) -> str:
 
 
 def _response(status: int, problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
-    headers = dict(headers or {})
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
     return Response(problem, status_code=status, headers=headers, media_type="application/json")

@@ -60,6 +60,7 @@ ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("GET", "/v1/audit"): OVERSIGHT,
     ("GET", "/health/live"): ANYONE,
     ("GET", "/health/ready"): ANYONE,
+    ("GET", "/metrics"): ANYONE,
     ("GET", "/schema/openapi.json"): ANYONE,
 }
 """By method and path."""

@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
-from einthoven.signal.kernel import kernel, kernel_part
+from einthoven.signal.kernel import inlined, kernel
 
 __all__ = ["bounds", "pack", "pack_series", "unpack", "unpack_series"]
 
@@ -84,13 +84,13 @@ def _leading_zeros(_context, word):  # type: ignore[no-untyped-def]  # noqa: ARG
     return types.uint64(types.uint64), generate
 
 
-@kernel_part
+@inlined
 def _bits(word):  # type: ignore[no-untyped-def]
     """Bit length of an uint64."""
     return np.int64(np.uint64(_WORD) - _leading_zeros(word))
 
 
-@kernel_part
+@inlined
 def _put(words, at, value, count):  # type: ignore[no-untyped-def]
     """Append ``count`` bits, at most 64; the word behind is made, so that no memory need be cleared."""
     shift = np.uint64(at & 63)
@@ -106,7 +106,7 @@ def _see(words, at):  # type: ignore[no-untyped-def]
     return (words[at >> 6] >> shift) | ((words[(at >> 6) + 1] << np.uint64(1)) << (np.uint64(63) - shift))
 
 
-@kernel_part
+@inlined
 def _low(word, count):  # type: ignore[no-untyped-def]
     """Its lowest bits, at most 63."""
     return word & ((np.uint64(1) << np.uint64(count)) - np.uint64(1))
@@ -215,7 +215,7 @@ def _choose(values, row, folded):  # type: ignore[no-untyped-def]
     return chosen, mixed
 
 
-@kernel_part
+@inlined
 def _put_parameter(words, at, parameter, before):  # type: ignore[no-untyped-def]
     """As far as it is from the one before: 0, 1, -1, 2 … in unary."""
     step = parameter - before
@@ -226,7 +226,7 @@ def _put_parameter(words, at, parameter, before):  # type: ignore[no-untyped-def
     return _put(words, at, np.uint64(parameter), np.int64(6))
 
 
-@kernel_part
+@inlined
 def _quotients(folded, start, parameter):  # type: ignore[no-untyped-def]
     """The unary parts of a block as one word, and how many bits they have; no word when more than 64."""
     k = np.uint64(parameter)
@@ -239,7 +239,7 @@ def _quotients(folded, start, parameter):  # type: ignore[no-untyped-def]
     return word, np.int64(place)
 
 
-@kernel_part
+@inlined
 def _put_block(words, at, folded, start, count, total, every, before):  # type: ignore[no-untyped-def]
     """One block, not all zero; its parameter plus one, too.
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 import numpy as np
 
-from einthoven.errors import EinthovenError, InputInvalid, RecordingUnreadable
+from einthoven.errors import EinthovenError, InputInvalid, ObjectDamaged
 from einthoven.signal.packing import pack, unpack
 from einthoven.storage.blocks import MARK, Head, KeptSegment, block_of, block_sum, head_of, segment_of
 
@@ -139,7 +139,7 @@ def read_footer(tail: bytes, name: str = "") -> Footer:
 
     Raises
     ------
-    RecordingUnreadable : it is damaged, or there is none.
+    ObjectDamaged : it is damaged, or there is none.
     """
     found = tail[-FOOTER_BYTES:]
     body = found[: _FOOTER.size]
@@ -153,7 +153,7 @@ def read_index(index: bytes, footer: Footer, name: str = "") -> tuple[Entry, ...
 
     Raises
     ------
-    RecordingUnreadable : they are damaged.
+    ObjectDamaged : they are damaged.
     """
     if _digest(index).digest() != footer.digest or not 0 <= footer.segments <= _MOST_SEGMENTS:
         _refuse("the container's index is damaged.", name)
@@ -184,7 +184,7 @@ def read_segment(block: bytes, entry: Entry, name: str = "") -> KeptSegment:
 
     Raises
     ------
-    RecordingUnreadable : they are damaged, or another segment's; the message names the place.
+    ObjectDamaged : they are damaged, or another segment's; the message names the place.
     """
     place = f"{name or 'container'}, bytes {entry.offset} to {entry.offset + entry.length}"
     try:
@@ -225,7 +225,7 @@ def _ends(content: bytes, at: int) -> bool:
     try:
         footer = read_footer(content[at:])
         read_index(content[footer.offset : footer.offset + footer.length], footer)
-    except RecordingUnreadable:
+    except ObjectDamaged:
         return False
     return footer.offset == at and len(content) == at + footer.length + FOOTER_BYTES
 
@@ -253,6 +253,8 @@ def _digest(content: bytes) -> Any:
 
 
 def _refuse(what: str, where: str) -> NoReturn:
-    raise RecordingUnreadable(
-        what, where=where or "container", remedy="Recover its other segments, or restore the object."
+    raise ObjectDamaged(
+        what,
+        where=where or "container",
+        remedy="Restore the object from a copy; the rest of it stays readable.",
     )

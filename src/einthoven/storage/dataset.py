@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from einthoven.errors import EinthovenError, RecordingUnreadable
+from einthoven.errors import EinthovenError, ObjectDamaged
 from einthoven.signal.recording import SEGMENT_MAX_S
 from einthoven.storage.blocks import KeptSegment, block_of, head_of
 from einthoven.storage.containers import (
@@ -198,7 +198,7 @@ class MasterDataset:
             else:
                 index = self._store.read(name, footer.offset, footer.length)
             return read_index(index, footer, name)
-        except RecordingUnreadable:
+        except ObjectDamaged:
             items = recover(self._store.get(name))
             return tuple(item[0] for item in items if not isinstance(item, Damage))
 

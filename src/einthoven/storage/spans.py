@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from einthoven.errors import InputInvalid, RecordingNotFound, RecordingUnreadable
+from einthoven.errors import InputInvalid, ObjectDamaged, RecordingNotFound
 from einthoven.signal.recording import Counts, Lead, RecordingInfo, missing
 from einthoven.storage.containers import Entry, read_segment
 from einthoven.storage.objects import ObjectStore
@@ -140,7 +140,7 @@ class Span:
 
         Raises
         ------
-        RecordingUnreadable : a segment is damaged; the message names the container and the place.
+        ObjectDamaged : a segment is damaged; the message names the container and the place.
         RecordingNotFound, StoreUnavailable : see `ObjectStore`.
         """
         start, stop = max(0, start), min(max(0, stop), self._info.samples)
@@ -159,7 +159,7 @@ class Span:
                 at = entry.offset - first.offset
                 try:
                     kept = read_segment(content[at : at + entry.length], entry, name).samples
-                except RecordingUnreadable:
+                except ObjectDamaged:
                     if not self._damaged_is_missing:
                         raise
                     continue

@@ -139,7 +139,7 @@ def serving(
             return Engine(conversations[0], follower)
 
         intake = Intake(engine, clock)
-        served.service = Service(identities, database, clock, intake, Settings())
+        served.service = Service(identities, database, clock, intake, Settings(), {"1": bytes(32)})
         served.app = build_app(served.service, cost=CHEAP)
         config = uvicorn.Config(served.app, port=0, log_config=None, access_log=False, lifespan="on")
         server = uvicorn.Server(config)

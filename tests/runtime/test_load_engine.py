@@ -209,6 +209,7 @@ def test_a_service_that_never_answers_loses_everything_and_the_run_ends(destinat
 def test_a_closed_run_goes_as_fast_as_answers_come(destination: str) -> None:
     report = run(f"{destination}/true/closed", is_closed=True, duration_s=1.0, connections=4)
     assert report.mode == "closed"
+    assert report.send_lag_ms.max == 0
     assert report.counts.analysed == report.counts.sent > 100
     assert report.is_whole
 

@@ -309,6 +309,8 @@ class LoadRun:
         content = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         now_s = pending.sent_s = self.now_s()
         if not pending.attempts:
+            if self._target.is_closed:
+                pending.due_s = now_s  # it waited for its turn, not for the service
             self._lag.record(now_s - pending.due_s, len(deliveries))
             for one in deliveries:
                 if one.kind != "repeat":

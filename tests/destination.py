@@ -34,6 +34,10 @@ class Sent(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     samples_base64: str | None = None
 
 
+CHAOS = ("true", "busy", "true", "limited", "drops", "true", "broken", "hangs", "partly", "true", "true")
+"""A prime number of behaviours, so that a request sent again meets another."""
+
+
 class Numbered(msgspec.Struct):
     sequence: int
 
@@ -102,6 +106,9 @@ class Destination:
             await self.say(send, 200, msgspec.json.encode(self.seen.get(path.removeprefix("/seen"), [])))
             return
         is_bad_turn = number % 3 == 0
+        if behaviour == "chaos":
+            behaviour = CHAOS[7 * number % len(CHAOS)]
+            is_bad_turn = True
         if behaviour == "guarded" and headers.get(b"authorization") != b"Bearer eig_right":
             problem = {"code": "token-unknown", "fault": "caller", "what": "", "where": "", "remedy": ""}
             await self.say(send, 401, msgspec.json.encode(problem))

@@ -24,13 +24,19 @@ from einthoven.simulation.traffic import Traffic, deliveries, requests
 from einthoven.testing.builders import a_recording
 
 
-def run(destination: str, *, token: str | None = None, stop_after_s: float | None = None, **given) -> Report:
-    """A short run with the given fields of `Target` and `Traffic`."""
+def run(
+    destination: str,
+    *,
+    token: str | None = None,
+    is_stopped: bool = False,
+    backlog: int = 20_000,
+    **given,
+) -> Report:
+    """A short run with the given fields of `Target` and `Traffic`; ``is_stopped``: after its first second."""
     fields = {"patients": 20, "segments_per_minute": 60.0, "rate_per_s": 100.0, "duration_s": 0.6} | given
     target = Target(
         destination=destination,
-        **{"connections": 8, "check_every": 1} | _of(Target, fields, without={"duration_s"}),
-        duration_s=fields["duration_s"] if fields.get("is_closed") else None,
+        **{"connections": 8, "check_every": 1} | _of(Target, fields),
     )
     traffic = Traffic(**_of(Traffic, fields))
     bank = Bank(traffic, [a_recording(duration_s=20)], target.encoding, Names(gateway_token=token))
@@ -39,17 +45,19 @@ def run(destination: str, *, token: str | None = None, stop_after_s: float | Non
     plan = traffic if not target.is_closed else msgspec.structs.replace(traffic, duration_s=None)
 
     async def perform() -> Report:
-        one = LoadRun(target, requests(plan), bank)
-        if stop_after_s is not None:
-            asyncio.get_running_loop().call_later(stop_after_s, one.stop)
+        def watch(*_: object) -> None:
+            if is_stopped:
+                one.stop()
+
+        one = LoadRun(target, requests(plan), bank, watch, backlog=backlog)
         return await one.perform()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(perform())
 
 
-def _of(kind, fields: dict, without: frozenset | set = frozenset()) -> dict:
-    return {name: fields[name] for name in kind.__struct_fields__ if name in fields and name not in without}
+def _of(kind, fields: dict) -> dict:
+    return {name: fields[name] for name in kind.__struct_fields__ if name in fields}
 
 
 def seen(destination: str, path: str) -> list[tuple[str, int]]:
@@ -91,6 +99,35 @@ def test_segments_of_a_device_arrive_in_order_whatever_goes_wrong(destination: s
     for device in {name for name, _ in order}:
         numbers = [number for name, number in order if name == device]
         assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_whatever_the_service_does_the_totals_add_up_and_order_is_kept(destination: str, batch: int) -> None:
+    path = f"/chaos/{batch}"
+    more = {"repeated_share": 0.1, "offline_share": 0.3, "offline_s": 0.3, "duration_s": 0.8}
+    report = run(destination + path, batch=batch, timeout_s=0.3, **more)
+    counts = report.counts
+    assert {"status-503", "status-429", "status-500", "reset", "timeout"} <= set(report.errors)
+    assert counts.planned == counts.sent == counts.answered == 80
+    assert counts.analysed + counts.duplicates == counts.kept == 80
+    assert (report.lost, report.is_whole) == (0, True)
+    first = dict.fromkeys(seen(destination, path))
+    assert len(first) == 80
+    for device in {name for name, _ in first}:
+        numbers = [number for name, number in first if name == device]
+        assert numbers == sorted(numbers)
+
+
+def test_what_does_not_fit_into_the_backlog_is_sent_all_the_same(destination: str) -> None:
+    report = run(f"{destination}/true/backlog", rate_per_s=500.0, duration_s=0.4, connections=2, backlog=10)
+    assert report.counts.analysed == 200
+    assert report.is_whole
+
+
+def test_what_was_never_sent_for_want_of_time_is_lost(destination: str) -> None:
+    report = run(f"{destination}/silent", rate_per_s=500.0, duration_s=0.4, backlog=10, drain_s=0.2,
+                 timeout_s=0.2)  # fmt: skip
+    assert (report.counts.planned, report.counts.sent, report.lost) == (200, 10, 200)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +220,8 @@ def test_one_core_can_offer_five_thousand_segments_a_second(destination: str) ->
 
 
 def test_a_stopped_run_waits_for_its_answers(destination: str) -> None:
-    report = run(f"{destination}/true/stopped", duration_s=600.0, stop_after_s=0.3)
-    assert 10 < report.counts.analysed == report.counts.planned < 60
+    report = run(f"{destination}/true/stopped", duration_s=600.0, is_stopped=True)
+    assert 50 < report.counts.analysed == report.counts.planned < 1000
     assert report.is_whole
 
 

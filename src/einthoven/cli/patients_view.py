@@ -16,6 +16,8 @@ from einthoven.server.patient_runs import RunSettings
 __all__ = ["RunView", "ending"]
 
 _SHOWN_S: Final = 60
+_WIDTH: Final = 50
+"""Of a line of bars; the panel fits into 80 columns."""
 
 
 class RunView:
@@ -48,12 +50,12 @@ class RunView:
     def _body(self) -> RenderableType:
         if not self._seconds:
             text = "Connecting …" if self._has_started else "Encoding signals …"
-            return Group(Text(text), ProgressBar(1.0, self._share, width=_SHOWN_S))
+            return Group(Text(text), ProgressBar(1.0, self._share, width=_WIDTH))
         now = self._seconds[-1]
         counts, table = now["counts"], Table.grid(padding=(0, 2))
-        table.add_column(width=12)
-        table.add_column(width=12, justify="right")
-        table.add_column(width=_SHOWN_S, no_wrap=True)
+        table.add_column(width=8)
+        table.add_column(width=10, justify="right")
+        table.add_column(width=_WIDTH, no_wrap=True)
         for name, key, unit, style in (
             ("answered", "answered", "/s", "green"),
             ("p50", "p50_ms", " ms", "cyan"),
@@ -65,7 +67,7 @@ class RunView:
             table.add_row(
                 Text(name, style="dim"),
                 Text(f"{_short(now[key])}{unit}", style=f"bold {style}"),
-                Text(sparkline(values, _SHOWN_S), style=style),
+                Text(sparkline(values, _WIDTH), style=style),
             )
         duration_s = self._settings.traffic.duration_s
         kept = counts["analysed"] + counts["accepted"] + counts["duplicates"] + counts["late"]
@@ -76,7 +78,7 @@ class RunView:
         )
         parts: list[RenderableType] = [table, Text(said)]
         if duration_s is not None:
-            parts.append(ProgressBar(duration_s, min(now["at_s"], duration_s), width=_SHOWN_S + 26))
+            parts.append(ProgressBar(duration_s, min(now["at_s"], duration_s), width=_WIDTH + 24))
         return Group(*parts)
 
 

@@ -62,6 +62,9 @@ def perform(settings: RunSettings, tell: Tell) -> Report:
     EinthovenError : settings that contradict each other, unreadable records, nobody at the destination.
     """
     traffic, head_start_s = _planned(settings)
+    target = settings.target
+    if not target.is_closed:
+        target = msgspec.structs.replace(target, duration_s=traffic.duration_s)
     with ExitStack() as stack:
         bank = Bank(
             traffic,
@@ -77,7 +80,7 @@ def perform(settings: RunSettings, tell: Tell) -> Report:
                 told = int(share * _PROGRESS_STEPS)
                 tell({"event": "preparing", "share": round(share, 3)})
         with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-            report = runner.run(_perform(settings.target, traffic, bank, tell))
+            report = runner.run(_perform(target, traffic, bank, tell))
         if settings.truth is not None:
             _write_truth(Path(settings.truth), bank, settings.traffic, report)
     return report

@@ -11,6 +11,7 @@ sequence numbers, until the run ends; the service sees from them what it has alr
 
 import asyncio
 import gc
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -28,8 +29,6 @@ __all__ = ["LoadRun", "Watch"]
 
 Watch = Callable[[Second, Counts], None]
 
-BACKLOG: Final = 20_000
-"""Requests held in memory at once; more stay in the plan, and their latency goes on counting."""
 _AT_ONCE: Final = 500
 """Requests admitted before answers are read again."""
 _TICK_S: Final = 0.001
@@ -63,15 +62,23 @@ class LoadRun:
     ----------
     requests : in the order in which they are due.
     watch : told every second.
+    backlog : requests held in memory at once; more stay in the plan, and their latency goes on counting.
     """
 
     def __init__(
-        self, target: Target, requests: Iterator[Request], bodies: Bodies, watch: Watch | None = None
+        self,
+        target: Target,
+        requests: Iterator[Request],
+        bodies: Bodies,
+        watch: Watch | None = None,
+        *,
+        backlog: int = 20_000,
     ) -> None:
         self._target = target
         self._requests = requests
         self._bodies = bodies
         self._watch = watch
+        self._backlog = backlog
         self._next: Request | None = None
         self._heads: dict[str | None, bytes] = {}
         self._queues: dict[int, deque[_Pending] | None] = {}
@@ -85,7 +92,8 @@ class LoadRun:
         self._is_held = False
         self._is_over = False
         self._is_stopped = False
-        self._over_s = 0.0
+        self._ends_s = math.inf if target.duration_s is None else target.duration_s
+        """When everything should have been sent."""
         self._connect_pause_s = 0.0
         self._began_s = 0.0
         self._ended_s = 0.0
@@ -209,7 +217,7 @@ class LoadRun:
                 delay_s = max(_TICK_S, request.due_s - now_s)
                 self._timer = self._loop.call_later(delay_s, self._pump)
                 break
-            if self._outstanding >= BACKLOG:
+            if self._outstanding >= self._backlog:
                 self._is_held = True
                 break
             self._admit(request.due_s, request.deliveries)
@@ -233,7 +241,7 @@ class LoadRun:
     def _end_schedule(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._over_s = self.now_s()
+            self._ends_s = self.now_s()
         if not self._outstanding:
             self._done.set()
 
@@ -383,7 +391,7 @@ class LoadRun:
             self._conclude(pending, pending.deliveries)
         if self._target.is_closed:
             self._refill()
-        elif self._is_held and self._outstanding < BACKLOG // 2:
+        elif self._is_held and self._outstanding <= self._backlog // 2:
             self._is_held = False
             self._pump()
         self._dispatch()
@@ -479,7 +487,7 @@ class LoadRun:
                 self._tell_second()
             if self._target.is_closed and not self._is_over:
                 self._refill()
-            if self._is_over and now_s - self._over_s > self._target.drain_s:
+            if now_s - self._ends_s > self._target.drain_s:
                 self._done.set()
 
     def _tell_second(self) -> None:

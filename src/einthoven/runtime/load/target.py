@@ -29,7 +29,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     is_closed: bool = False
     """As fast as answers come, instead of by the plan's schedule."""
     duration_s: float | None = None
-    """Of a closed run."""
+    """A closed run ends then. An open one should have sent everything; what is not answered ``drain_s`` later
+    is lost. None for no end."""
     timeout_s: float = 10.0
     """After so long without an answer the connection is given up and the request is sent again."""
     drain_s: float = 30.0

@@ -93,7 +93,7 @@ def _replay(patient: str, sightings: Iterable[Sighting], rules: AlertRules) -> I
     known = PatientAlerts(rules.org, patient)
     for sighting in sightings:
         changes = receive(known, (sighting,), rules, sighting.until_ns)
-        known = known.after(changes).since(sighting.onset_ns - _DAY_NS)
+        known = known.after(changes).since(sighting.onset_ns - NS)
         yield from changes
 
 

@@ -3,11 +3,11 @@
 Plain callables behind one contract. Nothing here does I/O.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from einthoven.errors import EinthovenError
-from einthoven.functions.bdc import bdc
+from einthoven.functions.bdc import bdc, bdc_batch
 from einthoven.functions.chunks import Chunk, count_hours, in_sequence, join, own_part, split
 from einthoven.functions.codec import decode, encode
 from einthoven.functions.contract import Contract, contract_of, function
@@ -65,11 +65,25 @@ def analyse_batch(
     answers: list[tuple[Ecg, PatientState] | EinthovenError] = [
         (ecg, state or PatientState()) for ecg, state in zip(ecgs, states, strict=True)
     ]
-    for call in PIPELINE:
-        for number, answer in enumerate(answers):
-            if not isinstance(answer, EinthovenError):
-                try:
-                    answers[number] = call(*answer)
-                except EinthovenError as error:
-                    answers[number] = error
+    for stage in (_each(preprocessing), bdc_batch, _each(postprocessing), _each(finalization)):
+        going_on = [(k, one) for k, one in enumerate(answers) if not isinstance(one, EinthovenError)]
+        for (k, _), answer in zip(going_on, stage([one for _, one in going_on]), strict=True):
+            answers[k] = answer
     return answers
+
+
+def _each(
+    call: Callable[[Ecg, PatientState], tuple[Ecg, PatientState]],
+) -> Callable[[list[tuple[Ecg, PatientState]]], list[tuple[Ecg, PatientState] | EinthovenError]]:
+    """A function over one patient after the other."""
+
+    def stage(pairs: list[tuple[Ecg, PatientState]]) -> list[tuple[Ecg, PatientState] | EinthovenError]:
+        answers: list[tuple[Ecg, PatientState] | EinthovenError] = []
+        for ecg, state in pairs:
+            try:
+                answers.append(call(ecg, state))
+            except EinthovenError as error:
+                answers.append(error)
+        return answers
+
+    return stage

@@ -1,8 +1,8 @@
 """The online path: segments in, findings out, a patient's state in between.
 
 (device, sequence) is the idempotency key. A lost segment becomes a gap of missing samples, so that positions
-stay true; after a long silence the stream begins anew. `place` and `advance_all` are the path itself, as plain
-functions on frozen values; `OnlinePath` keeps the values in memory, the service keeps them in a database.
+stay true; after a long silence the stream begins anew. `place` and `advance_all` are the path itself, as
+plain functions on frozen values; `OnlinePath` keeps them in memory, the service in a database.
 """
 
 from collections import OrderedDict

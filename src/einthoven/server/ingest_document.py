@@ -128,7 +128,7 @@ def complete(described: dict[str, Any]) -> dict[str, Any]:
     response_description="Findings, when all is on disk",
     responses={
         202: ResponseSpec(
-            Answer | list[Answer],
+            Answer | list[Answer],  # type: ignore[arg-type, unused-ignore]
             generate_examples=False,
             description="On disk; analysed a moment later",
         ),

@@ -104,22 +104,11 @@ def _log(value):  # type: ignore[no-untyped-def]
     return (np.float64(value).view(np.int64) >> np.int64(44)) - np.int64(256 * 1023)
 
 
-@part
-def block_maxima(envelope, first, first_block, known, maxima):  # type: ignore[no-untyped-def]
-    """Largest envelope of each whole block; the first ``known`` are there already."""
-    for b in range(known, maxima.size):
-        start = (first_block + b) * BLOCK - first
-        top = np.int32(0)
-        for i in range(max(0, start), start + BLOCK):
-            top = max(top, envelope[i])
-        maxima[b] = top
-
-
 @kernel
 def hills(envelope):  # type: ignore[no-untyped-def]
-    """The envelope between `MARGIN` zeros on both sides, and the largest of each 8 and of each 16 from there on.
+    """The envelope between `MARGIN` zeros on both sides, and the largest of each 8 and each 16 from there on.
 
-    From these the largest of any 8 to 32 is told by looking at two. Shape (3, size and margins).
+    So the largest of any 8 to 32 is told by looking at two. Shape (3, size and margins).
     """
     whole = np.zeros((3, envelope.size + 2 * MARGIN), np.int32)
     whole[0, MARGIN : MARGIN + envelope.size] = envelope
@@ -129,6 +118,17 @@ def hills(envelope):  # type: ignore[no-untyped-def]
     _larger(four, 4, whole[1])
     _larger(whole[1], 8, whole[2])
     return whole
+
+
+@part
+def block_maxima(tops, first, first_block, known, maxima):  # type: ignore[no-untyped-def]
+    """Largest envelope of each whole block, see `hills`; the first ``known`` are there already."""
+    for b in range(known, maxima.size):
+        start = MARGIN + (first_block + b) * BLOCK - first
+        top = tops[2, start + BLOCK - 16]
+        for i in range(start, start + BLOCK - 16, 16):
+            top = max(top, tops[2, i])
+        maxima[b] = top
 
 
 @part

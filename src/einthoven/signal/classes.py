@@ -141,7 +141,8 @@ def _ballot(
     classes = np.empty(len(features), np.uint8)
     confidences = np.empty(len(features), np.uint8)
     shares = np.empty((len(features), len(CLASSES)), np.float32)
-    _classify(features, model.shape, model.rhythm, classes, confidences, shares)
+    # As plain tuples: of a named one the dispatcher reads every name, each time.
+    _classify(features, tuple(model.shape), tuple(model.rhythm), classes, confidences, shares)
     return classes, confidences, shares
 
 

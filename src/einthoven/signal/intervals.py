@@ -75,7 +75,7 @@ def _slope(values, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def _hanging_together(steep, step):  # type: ignore[no-untyped-def]
-    """The last of the steep samples, to one side, that hang together (gaps of up to 3) around the fiducial."""
+    """The last of the steep samples, to one side of the fiducial, that hang together (gaps of up to 3)."""
     k = 0 if step > 0 else steep.size - 1
     while 0 <= k < steep.size and step * (steep[k] - 12) < 0:
         k += step

@@ -115,6 +115,8 @@ def lost_on_grid(
     lost: NDArray[np.bool_], first: int, start: int, stop: int, ratio: Ratio
 ) -> NDArray[np.bool_]:
     """Whether the source sample nearest to each grid sample is missing; ``lost`` from ``first`` on."""
+    if ratio.half == 0:
+        return lost[start - first : max(start, stop) - first]
     out = np.zeros(max(0, stop - start), np.bool_)
     if lost.any():
         _lost_on_grid(lost, first, start, ratio.up, ratio.down, out)
@@ -157,10 +159,6 @@ def _fill(counts, absent, baseline, scale, longest, held, held_for, fine, lost):
 
 @kernel
 def _lost_on_grid(lost, first, start, up, down, out):  # type: ignore[no-untyped-def]
-    if up == down:
-        for k in range(out.size):
-            out[k] = lost[min(max(start - first + k, 0), lost.size - 1)]
-        return
     for k in range(out.size):
         at = (2 * (start + k) * down + up) // (2 * up) - first
         out[k] = lost[min(max(at, 0), lost.size - 1)]

@@ -253,7 +253,7 @@ def fold(
         model.bias,
         rows,
     )
-    return after, polished, Episodes(*(column.copy() for column in rows[:count].T))
+    return after, polished, Episodes(*np.ascontiguousarray(rows[:count].T))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -290,9 +290,11 @@ class OpenEpisode(NamedTuple):
 
 def open_episodes(state: RhythmState) -> list[OpenEpisode]:
     """Those that have not ended, most urgent first."""
+    onsets, _, confidences, grades = state.opened.tolist()
     return [
-        OpenEpisode(KINDS[k], *state.opened[[0, 2, 3], k].tolist())
-        for k in np.flatnonzero(state.opened[0] >= 0).tolist()
+        OpenEpisode(KINDS[k], onset, confidences[k], grades[k])
+        for k, onset in enumerate(onsets)
+        if onset >= 0
     ]
 
 

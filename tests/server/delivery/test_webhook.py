@@ -269,6 +269,15 @@ async def test_a_name_that_leads_inside_is_not_followed(host: str) -> None:
     assert receiver.ids == []
 
 
+@in_loop
+async def test_a_name_that_leads_to_a_network_that_is_allowed_is_followed() -> None:
+    async with a_webhook_receiver() as receiver:
+        channel = WebhookChannel(SystemClock(), receiver.secrets, guard=HERE)
+        await channel.send(an_alert_for(receiver.url.replace("127.0.0.1", "localhost")))
+        await channel.close()
+    assert len(receiver.taken) == 1
+
+
 @given(st.ip_addresses())
 def test_only_public_addresses_are_allowed_unless_named(address) -> None:
     if AddressGuard().allows(str(address)):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from einthoven.cli import main
+from einthoven.cli.doctor import command
 
 
 def asked(*flags: str) -> tuple[int, dict[str, dict[str, object]]]:
-    result = CliRunner().invoke(main, ["doctor", "--json", *flags])
+    result = CliRunner().invoke(command, ["--json", *flags], standalone_mode=False)
     service = json.loads(result.stdout)["service"]
-    return result.exit_code, {check["name"]: check for check in service}
+    return int(result.return_value), {check["name"]: check for check in service}
 
 
 def test_where_all_is_well_each_part_says_what_it_did(tmp_path: Path) -> None:

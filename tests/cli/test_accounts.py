@@ -81,3 +81,15 @@ def test_tables_and_sentences_for_people(folder: Path, capsys) -> None:
 def test_what_is_wrong_is_said_in_one_sentence(words: list[str], told: str, folder: Path, capsys) -> None:
     assert run(words) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_settings_that_hold_and_where_they_came_from(folder: Path, capsys, monkeypatch) -> None:
+    """A password in the database's URL stays there."""
+    monkeypatch.setenv("EINTHOVEN_DATABASE", "postgresql://ada:secret@db/einthoven")
+    found = said(capsys, "config", "show", "--origin", "--port", "99")
+    assert found["port"] == {"value": 99, "origin": "flag --port"}
+    assert found["database"]["origin"] == "environment EINTHOVEN_DATABASE"
+    assert run(["config", "show", "--origin"]) == 0
+    told = capsys.readouterr().out
+    assert "environment EINTHOVEN_DATA_FOLDER" in " ".join(told.split())
+    assert "secret" not in told + json.dumps(found)

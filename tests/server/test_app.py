@@ -1,5 +1,6 @@
 """The service as its callers see it, on a real socket and on both databases."""
 
+import asyncio
 import base64
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,12 @@ import pytest
 
 from einthoven.server import accounts
 from einthoven.server.accounts import ROLES
+from einthoven.server.app import build_app
 from einthoven.server.engine import Nobody
 from einthoven.server.identities import Rates
 from einthoven.server.roles import ROUTES
 from einthoven.storage import open_database
-from einthoven.testing.serving import PASSWORD, Served, a_segment, packed, serving
+from einthoven.testing.serving import CHEAP, PASSWORD, Served, a_segment, packed, serving
 
 
 def test_from_the_first_start_to_the_first_finding(served: Served) -> None:
@@ -196,7 +198,7 @@ def test_every_route_is_in_the_table(sqlite_served: Served) -> None:
         for method in item
         if method in ("get", "post", "put", "patch", "delete")
     }
-    beside = {("GET", path) for path in ("/schema/openapi.json", "/metrics", "/v1/events")}
+    beside = {("GET", path) for path in ("/schema/openapi.json", "/metrics")}
     assert documented == set(ROUTES) - beside
 
 
@@ -363,3 +365,53 @@ def test_a_segment_that_breaks_the_engine_breaks_no_other(tmp_path) -> None:
         with ThreadPoolExecutor(20) as pool:
             statuses = list(pool.map(send, range(40)))
     assert statuses == [500 if number % 5 == 0 else 200 for number in range(40)]
+
+
+def test_a_defect_is_told_without_its_words(sqlite_served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer on disk that cannot be read; and a route in front that breaks."""
+    sqlite_served.device("broken").post("/v1/segments", json=a_segment(0, seconds=2.0))
+    with sqlite_served.writing() as statements:
+        statements.run(
+            "UPDATE segments SET answer = ? WHERE stream = (SELECT id FROM streams WHERE patient = 'broken')",
+            (b"\xc1secret",),
+        )
+    found = sqlite_served.person("clinician").get("/v1/patients/broken/segments")
+
+    async def breaks(_scope, _receive, _send) -> None:
+        raise ValueError("secret")
+
+    async def ask() -> httpx.Response:
+        app = build_app(sqlite_served.service, cost=CHEAP, front={("GET", "/breaks"): breaks})
+        async with app.framework.lifespan():
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.get("/breaks")
+
+    for answer in (found, asyncio.run(ask())):
+        assert (answer.status_code, answer.json()["code"]) == (500, "defect")
+        assert "secret" not in answer.text
+    logged = [record for record in caplog.records if record.name == "einthoven.server"]
+    assert [record.getMessage() for record in logged] == ["a request failed"] * 2
+    assert all(record.exc_info is None for record in logged)
+
+
+def test_a_user_is_changed_by_an_administrator(served: Served) -> None:
+    admin = served.person("admin", "ward")
+    body = {"name": "eva", "role": "clinician", "password": PASSWORD}
+    assert admin.post("/v1/users", json=body).status_code == 201
+    assert admin.post("/v1/users", json=body).status_code == 409
+    assert admin.get("/v1/users/eva").json()["role"] == "clinician"
+    assert admin.patch("/v1/users/eva", json={"role": "patient"}).status_code == 400
+    changed = admin.patch("/v1/users/eva", json={"role": "patient", "patient": "p7"})
+    assert (changed.json()["role"], changed.json()["patient"]) == ("patient", "p7")
+    new = "a password of her own"
+    assert admin.patch("/v1/users/eva", json={"password": new, "role": "auditor"}).status_code == 200
+    login = {"name": "eva", "password": new, "organisation": "ward"}
+    eva = served.client(served.client().post("/v1/login", json=login).json()["token"])
+    assert eva.get("/v1/me").json()["role"] == "auditor"
+    details = [one["detail"] for one in eva.get("/v1/audit").json()["items"]]
+    assert "role password patient>auditor" in details
+    assert new not in repr(details)
+    assert admin.delete("/v1/users/eva").status_code == 204
+    assert admin.delete("/v1/users/eva").status_code == 404
+    assert served.client().post("/v1/login", json=login).status_code == 401

@@ -13,6 +13,8 @@ from einthoven.cli.setting_flags import resolved, with_settings
 
 __all__ = ["command"]
 
+_WIDE = 240
+
 
 @click.group(name="config")
 def command() -> None:
@@ -39,7 +41,10 @@ def show(origin: bool, as_json: bool, **flags: Any) -> None:
     grid = Table.grid(padding=(0, 3))
     for name, value in values.items():
         grid.add_row(name, json.dumps(value), *([f"[dim]{found.origins[name]}[/]"] if origin else []))
-    Console().print(grid)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(grid)
 
 
 def _without_password(value: Any) -> Any:

@@ -17,6 +17,8 @@ __all__ = ["OFFLINE", "printed", "with_database", "writing"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_WIDE: Final = 240
+"""Columns where nobody says how many there are."""
 OFFLINE: Final = "offline"
 """Who the audit says it was: somebody who can write to the database."""
 
@@ -58,4 +60,7 @@ def printed(what: Any, *, as_table: bool = False) -> None:
         table.add_column(name)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(table)

@@ -100,5 +100,5 @@ def _row(token: Token) -> dict[str, Any]:
     row = msgspec.structs.asdict(token)
     for name in ("created", "expires", "revoked", "used"):
         instant_ns = row.pop(f"{name}_ns")
-        row[name] = None if instant_ns is None else utc_text(instant_ns)
+        row[name] = None if instant_ns is None else utc_text(instant_ns // 10**9 * 10**9)
     return row

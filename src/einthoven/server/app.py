@@ -146,6 +146,7 @@ def build_app(
         service.identities.sender,
         service.clock,
         body_max_bytes=service.settings.body_max_bytes,
+        spans=service.spans,
     )
 
     feed = Feed(service.database)

@@ -3,6 +3,7 @@
 Parsing and analysis are what it costs; see docs/performance.md for what the framework would add.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
@@ -23,7 +24,9 @@ from einthoven.errors import (
     TokenInvalid,
 )
 from einthoven.server.engine import Outcome
-from einthoven.server.intake import Intake
+from einthoven.server.intake import Intake, status_word
+from einthoven.server.metrics import METRICS
+from einthoven.server.tracing import NO_TRACES, Spans
 from einthoven.server.wire import (
     Answer,
     Arrival,
@@ -103,7 +106,9 @@ class IngestRoute:
         clock: Clock,
         *,
         body_max_bytes: int = BODY_MAX,
+        spans: Spans = NO_TRACES,
     ) -> None:
+        self._spans = spans
         self._body_max_bytes = body_max_bytes
         self._intake = intake
         self._identify = identify
@@ -113,17 +118,21 @@ class IngestRoute:
         """Serve one request."""
         encoding: Encoding = "json"
         try:
-            token, content_type, mode, length = _headers(scope)
+            token, content_type, mode, length, parent = _headers(scope)
             encoding = _encoding(content_type)
             sender = await self._identify(token, 1)
             content = await _body(receive, length, self._body_max_bytes)
+            began_s = self._clock.now_s()
             arrivals, is_list = decode_segments(content, encoding, sender, self._clock.utc_ns(), mode)
             if len(arrivals) > 1:
                 await self._identify(token, len(arrivals) - 1)
-            outcomes = await self._perform(arrivals)
+            with self._spans.request(parent, encoding, len(arrivals)) as told:
+                outcomes = await self._perform(arrivals)
+                told.update(Counter(map(status_word, outcomes)))
             if not is_list and isinstance(outcomes[0], EinthovenError):
                 raise outcomes[0]
         except EinthovenError as error:
+            METRICS.requests.labels(encoding, str(status_of(error))).inc()
             await _respond(
                 send, status_of(error), encode_answers(error.as_dict(), encoding), encoding, is_error=True
             )
@@ -133,6 +142,8 @@ class IngestRoute:
             status = 207
         else:
             status = 202 if mode == "accept" else 200
+        METRICS.requests.labels(encoding, str(status)).inc()
+        METRICS.ingest.observe(self._clock.now_s() - began_s)
         await _respond(send, status, encode_answers(answers if is_list else answers[0], encoding), encoding)
 
     async def _perform(self, arrivals: Sequence[Arrival | CallerError]) -> list[Outcome]:
@@ -148,8 +159,8 @@ def _answer(arrival: Arrival | CallerError, outcome: Outcome) -> Answer:
     return outcome
 
 
-def _headers(scope: Scope) -> tuple[str, bytes, Mode, int]:
-    token, content_type, mode, length = "", b"", b"", 0
+def _headers(scope: Scope) -> tuple[str, bytes, Mode, int, str]:
+    token, content_type, mode, length, parent = "", b"", b"", 0, ""
     for name, value in scope["headers"]:
         if name == b"authorization":
             token = _token(value)
@@ -159,7 +170,9 @@ def _headers(scope: Scope) -> tuple[str, bytes, Mode, int]:
             mode = value
         elif name == b"content-length":
             length = int(value) if value.isdigit() else 0
-    return token, content_type, "accept" if b"respond-async" in mode else "answer", length
+        elif name == b"traceparent":
+            parent = value.decode("latin-1")
+    return token, content_type, "accept" if b"respond-async" in mode else "answer", length, parent
 
 
 def _token(value: bytes) -> str:

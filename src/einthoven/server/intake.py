@@ -20,9 +20,10 @@ from einthoven.errors import DefectError, EinthovenError, Overloaded
 from einthoven.server.engine import Engine, Outcome
 from einthoven.server.logs import place_of
 from einthoven.server.metrics import METRICS
+from einthoven.server.tracing import NO_TRACES, Spans
 from einthoven.server.wire import Arrival
 
-__all__ = ["Intake", "IntakeCounts"]
+__all__ = ["Intake", "IntakeCounts", "status_word"]
 
 _LOG: Final = logging.getLogger("einthoven.intake")
 _IDLE_S: Final = 0.5
@@ -61,8 +62,15 @@ class Intake:
     """
 
     def __init__(
-        self, engine: Callable[[], Engine], clock: Clock, *, limit: int = 2048, batch: int = 64
+        self,
+        engine: Callable[[], Engine],
+        clock: Clock,
+        *,
+        limit: int = 2048,
+        batch: int = 64,
+        spans: Spans = NO_TRACES,
     ) -> None:
+        self._spans = spans
         self._make = engine
         self._clock = clock
         self._limit = limit
@@ -154,13 +162,15 @@ class Intake:
                     size += len(request.arrivals)
                     taken.append(request)
             self._size -= size
+            METRICS.waiting.set(self._size)
             return taken
 
     def _perform(self, engine: Engine, requests: list[_Waiting]) -> None:
         began_s = self._clock.now_s()
         arrivals = [arrival for request in requests for arrival in request.arrivals]
         try:
-            outcomes: Sequence[Outcome] = engine.process(arrivals)
+            with self._spans.batch(len(arrivals)):
+                outcomes: Sequence[Outcome] = engine.process(arrivals)
         except EinthovenError as error:
             _LOG.warning("a batch was not accepted", extra={"code": error.code, "count": len(arrivals)})
             outcomes = [error] * len(arrivals)
@@ -179,12 +189,13 @@ class Intake:
         self.counts.busy_s += spent_s
         METRICS.batch.observe(len(arrivals))
         METRICS.commit.observe(spent_s)
-        for status, number in Counter(map(_status, outcomes)).items():
+        for status, number in Counter(map(status_word, outcomes)).items():
             METRICS.segments.labels(status).inc(number)
         self._loop.call_soon_threadsafe(_answer, requests, outcomes)
 
 
-def _status(outcome: Outcome) -> str:
+def status_word(outcome: Outcome) -> str:
+    """What became of a segment, as a label."""
     return "refused" if isinstance(outcome, EinthovenError) else outcome.status
 
 

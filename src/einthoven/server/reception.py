@@ -12,6 +12,7 @@ from einthoven.server.intake import Intake
 from einthoven.server.logins import Logins
 from einthoven.server.passwords import PasswordCost, Passwords
 from einthoven.server.settings import Settings
+from einthoven.server.tracing import NO_TRACES, Spans
 from einthoven.storage.database import Database
 
 __all__ = ["Reception", "Service"]
@@ -29,6 +30,7 @@ class Service(msgspec.Struct, frozen=True, eq=False):
     settings: Settings
     keys: Mapping[str, bytes] = {}
     """Under which alert rules are signed, by name."""
+    spans: Spans = NO_TRACES
 
 
 class Reception:

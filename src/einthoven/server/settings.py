@@ -80,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 5000.0
     session_h: Annotated[float, _meta("How long a login is good for.", "h", gt=0, le=8760)] = 12.0
     log_level: Annotated[LogLevel, _meta("What is logged.")] = "info"
+    traces_url: Annotated[
+        str, _meta("OTLP/HTTP endpoint for traces, such as http://127.0.0.1:4318/v1/traces; empty for none.")
+    ] = ""
     seal_after_s: Annotated[
         float, _meta("Samples that waited so long go from the journal to an object.", "s", ge=1, le=604_800)
     ] = 300.0

@@ -39,6 +39,7 @@ from einthoven.server.reception import Service
 from einthoven.server.sealing import Sealer
 from einthoven.server.settings import Settings
 from einthoven.server.sql_outbox import SqlOutbox
+from einthoven.server.tracing import open_spans
 from einthoven.server.watch import Watch
 from einthoven.storage import MasterDataset, open_database, open_store
 
@@ -146,6 +147,8 @@ class Worker:
         rates = Rates(settings.device_rate_per_s, settings.gateway_rate_per_s)
         identities = Identities(database, clock, rates)
         self._stack.push_async_callback(identities.close)
+        spans = open_spans(settings.traces_url)
+        self._stack.callback(spans.close)
         loop = asyncio.get_running_loop()
 
         def tell(raised: Raised) -> None:
@@ -156,6 +159,7 @@ class Worker:
             clock,
             limit=settings.queue_limit,
             batch=settings.batch_limit,
+            spans=spans,
         )
         self._stack.push_async_callback(asyncio.to_thread, intake.stop, settings.drain_s)
         watch = Watch(Desk(keys), tell)
@@ -174,7 +178,7 @@ class Worker:
             ),
         )
         self._stack.push_async_callback(asyncio.to_thread, jobs.stop, settings.drain_s)
-        service = Service(identities, database, clock, intake, settings, keys)
+        service = Service(identities, database, clock, intake, settings, keys, spans)
         app = build_app(service, front={("GET", "/metrics"): _metrics})
         await self._stack.enter_async_context(app.framework.lifespan())
         await self._deliver(SqlOutbox(database, keys))

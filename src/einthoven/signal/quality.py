@@ -52,7 +52,7 @@ WINDOW_CELLS = 4
 CELL_LAG = WINDOW_CELLS * CELL
 """Samples from the start of a cell that it needs."""
 _BENDS: Final = 128
-_NO_BEND: Final = np.int16(2**15 - 1)
+_NO_BEND: Final = np.uint8(255)
 _PLACES: Final = 8
 """Binary places of the largest second difference that is told from larger ones."""
 
@@ -236,7 +236,7 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
         for i in range(CELL):
             largest = max(largest, abs(np.int32(part[i])))
         top[s] = largest
-    bends = np.full(_BENDS, _NO_BEND, np.int16)
+    bends = np.full(_BENDS, _NO_BEND, np.uint8)
     for s in range(out.size):
         start = s * CELL
         second_of = units[start : start + CELL]
@@ -284,13 +284,13 @@ def _roughness(x, bends):  # type: ignore[no-untyped-def]
     here, after = x[1:], x[2:]
     for i in range(CELL - 2):
         bend = abs(np.int32(np.int32(after[i]) + np.int32(x[i])) - np.int32(2) * np.int32(here[i]))
-        bends[i] = np.int16(min(bend, np.int32(255)))
+        bends[i] = np.uint8(min(bend, np.int32(255)))
     bends[CELL - 2] = _NO_BEND
     if x.size > CELL:
         bends[CELL - 2] = min(abs(np.int32(x[CELL]) - 2 * np.int32(x[CELL - 1]) + np.int32(x[CELL - 2])), 255)
     found = np.int32(0)
     for place in range(_PLACES - 1, -1, -1):
-        tried = np.int16((2 * found + 1) << place)
+        tried = np.uint8((2 * found + 1) << place)
         below = np.int32(0)
         for i in range(_BENDS):
             below = np.int32(below + np.int32(bends[i] < tried))
@@ -322,7 +322,7 @@ def _features(x, out):  # type: ignore[no-untyped-def]
     square = np.zeros(total, np.int64)
     crossings = np.zeros(total, np.int32)
     rough = np.empty(total, np.int32)
-    bends = np.full(_BENDS, _NO_BEND, np.int16)
+    bends = np.full(_BENDS, _NO_BEND, np.uint8)
     level = np.empty(total * CELL, np.int32)
     slope = np.zeros(total * CELL, np.int32)
     for i in range(level.size):

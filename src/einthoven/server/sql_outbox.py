@@ -1,7 +1,6 @@
 """The outbox as a table: what is to be told is written with the alert, and taken out when it was received."""
 
 import secrets
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -22,15 +21,22 @@ _PACK: Final = msgspec.msgpack.Encoder()
 _NOTIFICATION: Final = msgspec.msgpack.Decoder(Notification)
 _HEALTH: Final = msgspec.msgpack.Decoder(ChannelHealth)
 _LETTERS: Final = 10_000
-_CANDIDATES: Final = 4
-"""So many times the limit is looked at, for recipients that have their share."""
-_HEADS: Final = (
-    "SELECT id, content, attempts FROM outbox WHERE state = 'waiting' AND next_ns <= ? AND NOT EXISTS "
+_CLAIM: Final = (
+    "SELECT id, content, attempts FROM outbox WHERE state = 'waiting' AND next_ns <= ? AND id IN "
+    "(SELECT id FROM (SELECT id, urgency, created_ns, ROW_NUMBER() OVER "
+    "(PARTITION BY org, channel, address ORDER BY urgency, created_ns, id) AS place "
+    "FROM outbox WHERE state = 'waiting' AND next_ns <= ? {others}AND NOT EXISTS "
     "(SELECT 1 FROM outbox AS earlier WHERE earlier.state = 'waiting' AND earlier.org = outbox.org "
     "AND earlier.channel = outbox.channel AND earlier.address = outbox.address "
-    "AND earlier.alert_id = outbox.alert_id AND earlier.step < outbox.step) "
-    "ORDER BY urgency, created_ns LIMIT ? /*lock*/"
+    "AND earlier.alert_id = outbox.alert_id AND earlier.step < outbox.step)) AS heads "
+    "WHERE place <= ? ORDER BY urgency, created_ns, id LIMIT ?) "
+    "ORDER BY urgency, created_ns, id LIMIT ? /*lock*/"
 )
+"""The first of each lane, ranked among its recipient's, so that no recipient hides the others; then those
+that nobody else took meanwhile."""
+_CANDIDATES: Final = 4
+"""So many times the limit is looked at, since others claim at the same time."""
+_OTHERS: Final = "AND (org, channel, address) NOT IN (VALUES {full}) "
 
 
 class SqlOutbox:
@@ -59,23 +65,25 @@ class SqlOutbox:
     ) -> list[Due]:
         """See `Outbox`."""
         until_ns = at_ns + round(lease_s * _NS)
+        others = _OTHERS.format(full=", ".join(["(?, ?, ?)"] * len(full))) if full else ""
+        sql = _CLAIM.format(others=others)
+        values = (
+            at_ns,
+            at_ns,
+            *(word for one in full for word in one),
+            most_each,
+            limit * _CANDIDATES,
+            limit,
+        )
 
         def change(statements: Statements) -> list[Due]:
             claimed: list[Due] = []
-            each: Counter[Recipient] = Counter()
-            for id_, content, attempts in statements.rows(_HEADS, (at_ns, limit * _CANDIDATES)):
-                notification = _NOTIFICATION.decode(content)
-                recipient = notification.recipient
-                if recipient in full or each[recipient] >= most_each:
-                    continue
-                each[recipient] += 1
+            for id_, content, attempts in statements.rows(sql, values):
                 claim = secrets.token_hex(8)
                 statements.run(
                     "UPDATE outbox SET next_ns = ?, holder = ? WHERE id = ?", (until_ns, claim, id_)
                 )
-                claimed.append(Due(notification, attempts, claim))
-                if len(claimed) == limit:
-                    break
+                claimed.append(Due(_NOTIFICATION.decode(content), attempts, claim))
             return claimed
 
         if not await self._connections.read(lambda s: _is_due(s, at_ns)):

@@ -202,6 +202,39 @@ def test_a_segment_that_must_be_answered_waits_for_those_accepted_before_it(
     assert table(database, "SELECT DISTINCT status FROM segments") == [("analysed",)]
 
 
+def test_an_accepted_segment_that_fits_nowhere_is_left_to_the_batch_layer(
+    database: Database, connect: Connect
+) -> None:
+    """A stream's set-up changed in the database meanwhile: the others are analysed all the same."""
+    these = segments("a", 4)
+    engine = Engine(connect())
+    engine.process(arrivals(these[:2], "accept"))
+    connection = connect()
+    with connection.writing() as statements:
+        statements.run("UPDATE streams SET gain = 100, version = version + 1")
+    assert engine.work_off(8) == 2
+    assert engine.work_off(8) == 0
+    assert table(database, "SELECT status, COUNT(*) FROM segments GROUP BY status") == [("late", 2)]
+    assert table(database, "SELECT waiting FROM streams") == [(0,)]
+
+
+def test_a_device_that_changed_its_set_up_is_refused_before_it_is_accepted(connect: Connect) -> None:
+    these = segments("a", 2)
+    engine = Engine(connect())
+    engine.process(arrivals(these[:1]))
+    info = these[1].recording.info
+    lead = msgspec.structs.replace(info.leads[0], gain=100.0)
+    changed = msgspec.structs.replace(
+        these[1],
+        recording=msgspec.structs.replace(
+            these[1].recording, info=msgspec.structs.replace(info, leads=(lead,))
+        ),
+    )
+    for mode in ("answer", "accept"):
+        (outcome,) = engine.process(arrivals([changed], mode))
+        assert isinstance(outcome, InputInvalid)
+
+
 def test_an_accepted_segment_that_is_asked_for_is_answered(connect: Connect) -> None:
     these = segments("a", 2)
     engine = Engine(connect())

@@ -29,6 +29,7 @@ __all__ = [
     "Totals",
     "advance",
     "advance_all",
+    "check_set_up",
     "place",
 ]
 
@@ -109,12 +110,7 @@ def place(
     has_gap = False
     before = stream
     if before is not None:
-        if info.fs != before.fs or lead != before.lead:
-            raise InputInvalid(
-                "the device changed its sampling rate, gain or lead within a stream.",
-                where="segment",
-                remedy="Use another device name for the new set-up.",
-            )
+        check_set_up(before, segment)
         gap = _gap(before, segment)
         follows = segment.sequence == before.next_sequence
         if follows and gap < SKEW_S * before.fs:
@@ -137,6 +133,22 @@ def place(
         before, next_sequence=segment.sequence + 1, next_position=first + info.samples
     )
     return Placed(after, tuple(pieces), is_begin, has_gap)
+
+
+def check_set_up(stream: Stream, segment: Segment) -> None:
+    """A stream has one rate, gain and lead from its beginning to its end.
+
+    Raises
+    ------
+    InputInvalid : the segment has another.
+    """
+    info = segment.recording.info
+    if info.fs != stream.fs or info.leads[0] != stream.lead:
+        raise InputInvalid(
+            "the device changed its sampling rate, gain or lead within a stream.",
+            where="segment",
+            remedy="Use another device name for the new set-up.",
+        )
 
 
 def advance(placed: Placed, state: PatientState) -> tuple[Findings, PatientState]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from einthoven.errors import (
+    CallerError,
     Conflict,
     DefectError,
     EinthovenError,
@@ -22,7 +23,7 @@ from einthoven.errors import (
     StateUnreadable,
 )
 from einthoven.functions import PatientState, decode_state, encode_state
-from einthoven.runtime.online import Placed, Stream, advance_all, place
+from einthoven.runtime.online import Placed, Stream, advance_all, check_set_up, place
 from einthoven.server.wire import (
     Answer,
     Arrival,
@@ -153,6 +154,10 @@ class Engine:
         self._limits: dict[tuple[str, str], Criteria | None] = {}
         self._streams: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
+    def close(self) -> None:
+        """End its conversation with the database."""
+        self._connection.close()
+
     def process(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
         """What becomes of each; when this returns, all that is not an error is on disk.
 
@@ -273,6 +278,8 @@ class Engine:
                         continue
                     before = plan.after
                 if arrival.mode == "accept":
+                    if before is not None:
+                        check_set_up(before, arrival.segment)
                     placed, after = None, before or _begun(arrival.segment)
                 else:
                     placed = self._place(before, arrival)
@@ -323,6 +330,18 @@ class Engine:
             raise _reused()
         return _again(arrival.segment.sequence, rows[0][1])
 
+    def _waiting_entry(self, plan: _Plan, waiting: Arrival, digest: int, index: int | None) -> _Entry:
+        """A segment that was accepted, at its place; one that fits nowhere is left to the batch layer."""
+        sequence = waiting.segment.sequence
+        try:
+            placed = self._place(plan.after, waiting)
+        except CallerError:
+            late = Answer(sequence, "late", start_time=utc_text(plan.after.start_ns))
+            return _Entry(index, waiting, digest, late, plan.after.start_ns, is_new=False)
+        plan.after = placed.after
+        answer = Answer(sequence, "accepted")
+        return _Entry(index, waiting, digest, answer, placed.after.start_ns, is_new=False, placed=placed)
+
     def _take_waiting(self, plan: _Plan, index: int | None, arrival: Arrival | None) -> bool:
         """Analyse what was accepted up to this arrival; whether it is one of them."""
         if plan.known is None:
@@ -345,14 +364,8 @@ class Engine:
             is_own = arrival is not None and sequence == arrival.segment.sequence
             if arrival is not None and is_own and digest != digest_of(arrival.segment):
                 raise _reused()
-            placed = self._place(plan.after, waiting)
-            plan.after = placed.after
             plan.waiting -= 1
-            answer = Answer(sequence, "accepted")
-            place_of = index if is_own else None
-            plan.entries.append(
-                _Entry(place_of, waiting, digest, answer, placed.after.start_ns, is_new=False, placed=placed)
-            )
+            plan.entries.append(self._waiting_entry(plan, waiting, digest, index if is_own else None))
             if is_own and index is not None:
                 plan.indices.append(index)
                 has_own = True
@@ -551,7 +564,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                     )
                 )
             else:
-                done.append((kept, id_, segment.sequence))
+                done.append((entry.answer.status, kept, id_, segment.sequence))
             start = _track_gaps(statements, id_, entry, start)
         seen_ns = max(entry.arrival.received_ns for entry in plan.entries)
         after = plan.after
@@ -578,7 +591,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
     )
     if done:
         statements.run_many(
-            "UPDATE segments SET status = 'analysed', answer = ? WHERE stream = ? AND sequence = ?", done
+            "UPDATE segments SET status = ?, answer = ? WHERE stream = ? AND sequence = ?", done
         )
     statements.run_many(
         "UPDATE streams SET version = version + 1, start_ns = ?, next_sequence = ?, next_position = ?, "

@@ -132,6 +132,12 @@ class Intake:
 
     def _run(self) -> None:
         engine = self._make()
+        try:
+            self._serve(engine)
+        finally:
+            engine.close()
+
+    def _serve(self, engine: Engine) -> None:
         number = 0
         while True:
             requests = self._take(patient_first=number % _SHARE == _SHARE - 1)

@@ -67,7 +67,13 @@ def by_the_book(these: Sequence[Arrival]) -> list[Alert]:
         receipt = path.receive(one.segment, is_last=one.is_last)
         assert receipt.findings is not None
         found = receipt.findings
-        sightings = sightings_of(found.conditions, fs=found.fs, start_ns=receipt.start_ns, until=found.until)
+        sightings = sightings_of(
+            found.conditions,
+            fs=found.fs,
+            start_ns=receipt.start_ns,
+            until=found.until,
+            is_over=one.is_last,
+        )
         book.receive("p-1", sightings, one.received_ns / NS)
     return [alert for known in book._patients.values() for alert in known.alerts]
 
@@ -238,3 +244,24 @@ def test_a_device_that_said_goodbye_is_not_missed(connect: Connect) -> None:
     Engine(connection, Desk(KEYS)).process(these)
     Watch(Desk(KEYS), lambda _: None).look_at_devices(connection, these[-1].received_ns + 10**4 * NS)
     assert alerts_in(connection) == []
+
+
+def test_what_goes_on_ends_with_its_stream(connect: Connect) -> None:
+    connection = connect()
+    engine = Engine(connection, Desk(KEYS))
+    for one in stream("atrial_fibrillation"):
+        engine.process([one])
+    (alert,) = [one for one in alerts_in(connection) if one.condition == "atrial_fibrillation"]
+    assert alert.end_ns is not None
+
+
+def test_what_goes_on_ends_where_the_stream_begins_anew(connect: Connect) -> None:
+    connection = connect()
+    engine = Engine(connection, Desk(KEYS))
+    for one in stream("atrial_fibrillation")[:-1]:
+        engine.process([one])
+    (later,) = stream("healthy", 10)
+    segment = msgspec.structs.replace(later.segment, sequence=100, start_ns=START_NS + 3600 * NS)
+    engine.process([msgspec.structs.replace(later, segment=segment, received_ns=START_NS + 3611 * NS)])
+    (alert,) = [one for one in alerts_in(connection) if one.condition == "atrial_fibrillation"]
+    assert alert.end_ns == START_NS + 3600 * NS

@@ -1,6 +1,8 @@
 """Alerts as rows: loaded for one patient, changed by plain functions, stored; in the caller's transaction."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -42,6 +44,7 @@ __all__ = [
     "watchers_of",
 ]
 
+_LOG: Final = logging.getLogger("einthoven.alerts")
 _PACK = msgspec.msgpack.Encoder()
 _ALERT = msgspec.msgpack.Decoder(Alert)
 _STEP = msgspec.msgpack.Decoder(LifeStep)
@@ -283,7 +286,8 @@ def rules_for(statements: Statements, org: str, patient: str, keys: Mapping[str,
     for one in (patient, "") if patient else ("",):
         try:
             found = rules_of(statements, org, one, keys)
-        except RulesRefused:
+        except RulesRefused as error:
+            _LOG.error("alert rules do not verify; the next best hold", extra={"code": error.code})
             continue
         if found is not None:
             return found

@@ -8,6 +8,7 @@ from einthoven.alerts import (
     AlertRules,
     Change,
     Notification,
+    end_all,
     receive,
     sightings_of,
 )
@@ -76,18 +77,32 @@ class Desk:
         for one in found:
             conditions = one.findings.conditions
             rules = self.rules(statements, one.org, one.patient)
-            if one.stream not in told and self._is_told(one.stream, conditions, rules):
+            is_border = one.is_last or one.is_anew
+            if not is_border and one.stream not in told and self._is_told(one.stream, conditions, rules):
                 continue
-            sightings = sightings_of(
-                conditions, fs=one.findings.fs, start_ns=one.start_ns, until=one.findings.until
-            )
-            if sightings:
-                known = alert_tables.load_patient(statements, one.org, one.patient, sightings)
-                these = receive(known, sightings, rules, one.received_ns)
-                notifications += alert_tables.store(statements, these, rules)
-                changes += these
+            these = self._receive(statements, one, rules)
+            notifications += alert_tables.store(statements, these, rules)
+            changes += these
             told[one.stream] = conditions
         return Raised(tuple(changes), tuple(notifications), told)
+
+    @staticmethod
+    def _receive(statements: Statements, one: Recorded, rules: AlertRules) -> tuple[Change, ...]:
+        findings = one.findings
+        sightings = sightings_of(
+            findings.conditions,
+            fs=findings.fs,
+            start_ns=one.start_ns,
+            until=findings.until,
+            is_over=one.is_last,
+        )
+        if not sightings and not one.is_anew:
+            return ()
+        known = alert_tables.load_patient(statements, one.org, one.patient, sightings)
+        ended: tuple[Change, ...] = ()
+        if one.is_anew:
+            ended = end_all(known, rules, one.received_ns, end_ns=one.start_ns, why="the stream began anew")
+        return ended + receive(known.after(ended), sightings, rules, one.received_ns)
 
     def committed(self, raised: Raised) -> None:
         """It is on disk; only now it counts as told."""

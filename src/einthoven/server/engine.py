@@ -70,6 +70,10 @@ class Recorded(msgspec.Struct, frozen=True, eq=False):
     findings: Findings
     start_ns: int
     received_ns: int
+    is_last: bool = False
+    """The stream ends here."""
+    is_anew: bool = False
+    """It began anew with this segment: what was before goes on no more."""
 
 
 class _Entry(msgspec.Struct, eq=False):
@@ -520,8 +524,8 @@ def _again(sequence: int, kept: bytes | None) -> Answer:
 
 def _found(written: Sequence[tuple[_Plan, int]]) -> Iterator[Recorded]:
     for plan, id_ in written:
-        for entry in plan.entries:
-            if entry.findings is not None:
+        for number, entry in enumerate(plan.entries):
+            if entry.findings is not None and entry.placed is not None:
                 arrival = entry.arrival
                 yield Recorded(
                     arrival.org,
@@ -530,6 +534,8 @@ def _found(written: Sequence[tuple[_Plan, int]]) -> Iterator[Recorded]:
                     entry.findings,
                     entry.start_ns,
                     arrival.received_ns,
+                    is_last=arrival.is_last,
+                    is_anew=entry.placed.is_begin and (plan.known is not None or number > 0),
                 )
 
 

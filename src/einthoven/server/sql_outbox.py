@@ -1,5 +1,6 @@
 """The outbox as a table: what is to be told is written with the alert, and taken out when it was received."""
 
+import logging
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
@@ -16,6 +17,7 @@ from einthoven.storage.database import Database, Row, Statements
 
 __all__ = ["SqlOutbox", "dead_letters", "read_health", "revive"]
 
+_LOG: Final = logging.getLogger("einthoven.outbox")
 _NS: Final = 10**9
 _PACK: Final = msgspec.msgpack.Encoder()
 _NOTIFICATION: Final = msgspec.msgpack.Decoder(Notification)
@@ -120,6 +122,7 @@ class SqlOutbox:
             except Conflict:
                 continue
             return
+        _LOG.warning("a receipt could not be kept; it is told again", extra={"channel": one.channel})
 
     async def failed(self, due: Due, failure: Failure, again_ns: int | None) -> None:
         """See `Outbox`."""

@@ -8,6 +8,7 @@ import msgspec
 from einthoven.alerts import (
     AlertRules,
     Change,
+    Contact,
     DeviceSeen,
     PathPolicy,
     heartbeat,
@@ -132,17 +133,19 @@ class Watch:
         return 0
 
     def beat(self, connection: Connection, now_ns: int) -> int:
-        """A heart-beat through every channel to everybody on an organisation's ladder."""
+        """A heart-beat to everybody who stands on a ladder or watches."""
         with connection.writing() as statements:
             self._desk.look(statements)
-            beats = []
-            for (org,) in statements.rows("SELECT DISTINCT org FROM alert_rules WHERE patient = ''"):
-                rules = self._desk.rules(statements, org, "")
-                contacts = {contact for rung in rules.ladder for contact in rung.contacts}
-                beats += [
-                    heartbeat(org, contact, self._policy.heartbeat_s, now_ns)
-                    for contact in sorted(contacts, key=lambda one: (one.channel, one.address))
-                ]
+            told: dict[str, set[Contact]] = {}
+            for org, patient in statements.rows("SELECT DISTINCT org, patient FROM alert_rules"):
+                rules = self._desk.rules(statements, org, patient)
+                contacts = told.setdefault(org, set(alert_tables.watchers_of(statements, org)))
+                contacts.update(contact for rung in rules.ladder for contact in rung.contacts)
+            beats = [
+                heartbeat(org, contact, self._policy.heartbeat_s, now_ns)
+                for org, contacts in sorted(told.items())
+                for contact in sorted(contacts, key=lambda one: (one.channel, one.address))
+            ]
             alert_tables.put_notifications(statements, beats)
         return 0
 

@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from einthoven.clock import SystemClock
-from einthoven.errors import DefectError, InputInvalid
+from einthoven.errors import DefectError, EinthovenError, InputInvalid
 from einthoven.runtime.kernels import warm_kernels
 from einthoven.server.app import App, build_app
 from einthoven.server.channels import open_channels, read_channels
@@ -33,7 +33,7 @@ from einthoven.server.identities import Identities, Rates
 from einthoven.server.ingest import Receive, Scope, Send
 from einthoven.server.intake import Intake
 from einthoven.server.jobs import Job, Jobs
-from einthoven.server.logs import configure_logs
+from einthoven.server.logs import configure_logs, place_of
 from einthoven.server.metrics import CONTENT_TYPE, METRICS, exposition
 from einthoven.server.reception import Service
 from einthoven.server.sealing import Sealer
@@ -131,9 +131,14 @@ class Worker:
         await receive()
         try:
             await self._start()
-        except Exception:
-            await send({"type": "lifespan.startup.failed", "message": "the worker could not start"})
-            raise
+        except EinthovenError as error:
+            _LOG.error("the worker could not start: %s", error, extra={"code": error.code})
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        except Exception as error:  # noqa: BLE001 - the supervisor tries again
+            _LOG.error("the worker could not start", extra=place_of(error))
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._stack.aclose()

@@ -24,6 +24,7 @@ from einthoven.notice import NOTICE
 from einthoven.runtime.streaming import Analysed, Player
 from einthoven.server import accounts
 from einthoven.server.accounts import ROLES
+from einthoven.server.metrics import METRICS
 from einthoven.server.roles import ISSUES, OVERSEES, ROUTES
 from einthoven.server.settings import settings_page
 from einthoven.signal.rules import GUARDS, KINDS, ORDERED, RANGES, RULES, Criteria
@@ -326,3 +327,10 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_the_glossary_is_in_order() -> None:
     words = re.findall(r"^\| ([a-z ]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
     assert words == sorted(words)
+
+
+def test_every_metric_is_on_its_page() -> None:
+    page = (DOCS / "reference" / "metrics.md").read_text()
+    for family in METRICS.registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert f"| `{name}` | {family.type} |" in page, name

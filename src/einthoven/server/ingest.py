@@ -38,12 +38,13 @@ from einthoven.server.wire import (
     refusal,
 )
 
-__all__ = ["STATUS", "IngestRoute", "status_of"]
+__all__ = ["INGEST_PATH", "STATUS", "IngestRoute", "status_of"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+INGEST_PATH: Final = "/v1/segments"
 BODY_MAX: Final = 16 * 2**20
 """Most bytes in one request: 256 segments of a minute as JSON."""
 RETRY_AFTER_S: Final = 1

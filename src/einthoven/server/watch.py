@@ -82,6 +82,9 @@ class Watch:
 
     def pass_clock(self, connection: Connection, now_ns: int) -> int:
         """Climb ladders, end suppressions, close what is over."""
+        with connection.reading() as statements:
+            if not alert_tables.due_alerts(statements, now_ns, 1):
+                return 0
         changes: list[Change] = []
         with connection.writing() as statements:
             self._desk.look(statements)
@@ -103,9 +106,11 @@ class Watch:
                 for seen in (_Seen(*row) for row in rows)
                 if seen.due(self._desk.rules(statements, seen.org, seen.patient), now_ns) != seen.told
             ]
+        if not news:
+            return 0
         changes: list[Change] = []
-        for seen in news[:_MOST]:
-            with connection.writing() as statements:
+        with connection.writing() as statements:
+            for seen in news[:_MOST]:
                 rules = self._desk.rules(statements, seen.org, seen.patient)
                 known = alert_tables.load_patient(statements, seen.org, seen.patient, ())
                 sightings = watch_device(known, seen.device_seen(rules), rules, now_ns)
@@ -118,17 +123,24 @@ class Watch:
     def look_at_channels(self, connection: Connection, now_ns: int) -> int:
         """Alert of channels whose deliveries fail or whose receipts stop."""
         with connection.reading() as statements:
-            channels = read_health(statements)
+            channels = [
+                health
+                for health in read_health(statements)
+                if watch_channel(
+                    alert_tables.load_patient(statements, health.org, "", ()), health, self._policy, now_ns
+                )
+            ]
+        if not channels:
+            return 0
         changes: list[Change] = []
-        for health in channels:
-            with connection.writing() as statements:
-                self._desk.look(statements)
+        with connection.writing() as statements:
+            self._desk.look(statements)
+            for health in channels:
                 rules = self._desk.rules(statements, health.org, "")
                 known = alert_tables.load_patient(statements, health.org, "", ())
                 sightings = watch_channel(known, health, self._policy, now_ns)
-                if sightings:
-                    known = alert_tables.load_patient(statements, health.org, "", sightings)
-                    changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
+                known = alert_tables.load_patient(statements, health.org, "", sightings)
+                changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
         self._committed(Raised(tuple(changes)))
         return 0
 

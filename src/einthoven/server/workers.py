@@ -15,10 +15,11 @@ import time
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.supervisors import Multiprocess
 
 from einthoven.clock import SystemClock
@@ -30,7 +31,7 @@ from einthoven.server.delivery import Dispatcher, Outcome
 from einthoven.server.desk import Desk, Raised
 from einthoven.server.engine import Engine
 from einthoven.server.identities import Identities, Rates
-from einthoven.server.ingest import Receive, Scope, Send
+from einthoven.server.ingest import INGEST_PATH, Receive, Scope, Send
 from einthoven.server.intake import Intake
 from einthoven.server.jobs import Job, Jobs
 from einthoven.server.logs import configure_logs, place_of
@@ -97,6 +98,7 @@ def run_workers(settings: Settings, accepting: socket.socket) -> None:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # below, and not on the hot route
             date_header=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=max(1, round(settings.drain_s)),
@@ -119,6 +121,7 @@ class Worker:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._app: App | None = None
+        self._behind_proxy: Any = None
         self._dispatcher: Dispatcher | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -126,7 +129,8 @@ class Worker:
         if scope["type"] != "lifespan":
             if self._app is None:
                 raise DefectError("a request came before the worker had started.")
-            await self._app(scope, receive, send)
+            app = self._app if scope["path"] == INGEST_PATH else self._behind_proxy
+            await app(scope, receive, send)
             return
         await receive()
         try:
@@ -187,6 +191,7 @@ class Worker:
         app = build_app(service, front={("GET", "/metrics"): _metrics})
         await self._stack.enter_async_context(app.framework.lifespan())
         await self._deliver(SqlOutbox(database, keys))
+        self._behind_proxy = ProxyHeadersMiddleware(cast("Any", app))
         self._app = app
         guard = asyncio.create_task(_end_without(int(os.environ[_SUPERVISOR])))
         self._stack.callback(guard.cancel)

@@ -12,6 +12,12 @@ def take_lease(connection: Connection, job: str, holder: str, now_ns: int, for_s
     ``for_s``.
     """
     until_ns = now_ns + round(for_s * 1e9)
+    with connection.reading() as statements:
+        rows = statements.rows("SELECT holder, until_ns FROM leases WHERE job = ?", (job,))
+    if rows and rows[0][0] != holder and rows[0][1] >= now_ns:
+        return False
+    if rows and rows[0][0] == holder and rows[0][1] - now_ns > round(for_s * 5e8):
+        return True  # more than half of it is left; writing waits for the disk
     with connection.writing() as statements:
         taken = statements.run(
             "INSERT INTO leases (job, holder, until_ns) VALUES (?, ?, ?) "

@@ -8,7 +8,7 @@ import numba
 __all__ = ["inlined", "kernel", "part"]
 
 _OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "error_model": "numpy"}
-# Known to numba since 0.47 though it is not in its manual: arrays are used and none is made or counted.
+# Not in the manual of numba: arrays are used, and none is made or counted.
 _BORROWING: Final[dict[str, Any]] = {"_nrt": False}
 
 

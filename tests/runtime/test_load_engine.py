@@ -206,6 +206,14 @@ def test_a_service_that_never_answers_loses_everything_and_the_run_ends(destinat
     assert set(report.errors) == {"timeout"}
 
 
+def test_a_closed_run_ends_though_nobody_answers(destination: str) -> None:
+    """Its plan has no end: nothing of it may be counted to the end."""
+    report = run(
+        f"{destination}/silent", is_closed=True, duration_s=0.4, timeout_s=0.2, drain_s=0.3, connections=4
+    )
+    assert (report.counts.planned, report.counts.answered, report.lost) == (4, 0, 4)
+
+
 def test_a_closed_run_goes_as_fast_as_answers_come(destination: str) -> None:
     report = run(f"{destination}/true/closed", is_closed=True, duration_s=1.0, connections=4)
     assert report.mode == "closed"

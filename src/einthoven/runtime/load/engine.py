@@ -15,6 +15,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
+from itertools import chain
 from typing import Final
 
 from einthoven.errors import DestinationUnavailable
@@ -246,9 +247,9 @@ class LoadRun:
             self._done.set()
 
     def _count_unsent(self) -> None:
-        """What was due and never sent, because the service was too slow."""
-        if not self._is_stopped and self._next is not None:
-            for request in (self._next, *self._requests):
+        """What was due and never sent, because the service was too slow; a closed loop has no end of these."""
+        if not self._is_stopped and not self._target.is_closed and self._next is not None:
+            for request in chain((self._next,), self._requests):
                 self._count["planned"] += sum(one.kind != "repeat" for one in request.deliveries)
 
     def _admit(self, due_s: float, deliveries: tuple[Delivery, ...]) -> None:

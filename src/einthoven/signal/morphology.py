@@ -11,6 +11,11 @@ patient's RR and template are causal; deflections count in the direction of the 
 that the lead's polarity does not matter; a beat's prematurity is told against the upper half of four
 minutes' intervals, which a run of premature beats does not shift; irregularity is the smallest over
 neighbours one, two and three beats apart, so that bigeminy and trigeminy are not taken for fibrillation.
+
+Where most beats are ectopic, or the conduction changes, no interval is the usual one. For such patients
+the rhythm is also told by how abruptly it changed, by whether long intervals are whole multiples (block),
+and by the P wave: that of a beat, freed from the T wave before it, is compared with the P waves of *late*
+beats, which are the sinus node's whoever has the majority.
 """
 
 from typing import NamedTuple
@@ -29,7 +34,9 @@ __all__ = [
     "FEATURES",
     "HISTORY",
     "MINUTE",
+    "MINUTES",
     "REACH",
+    "SHAPE_FEATURES",
     "Appearance",
     "MinuteBeat",
     "PatientContext",
@@ -55,7 +62,7 @@ HISTORY = WINDOW + LAGS + 2
 """Beats kept from earlier calls."""
 RECENT = 3750
 """Samples (30 s) before a beat whose intervals make its local rhythm."""
-CONTEXT_MEMORY = (MINUTES + 1) * MINUTE + RECENT
+CONTEXT_MEMORY = (MINUTES + 1) * MINUTE + 2 * RECENT
 """Samples before a beat that its features may need."""
 
 _P = np.arange(-31, -8, 2)
@@ -66,16 +73,22 @@ _P_END = _P.size
 _QRS_END = _P.size + _QRS.size
 _SIZE = _POINTS.size
 _CALM, _RR_COUNT, _RR_SUM, _AMPLITUDE, _WIDTH, _IRREGULAR = range(6)
-_COUNTS = _IRREGULAR + LAGS
+_LATE = _IRREGULAR + LAGS
+_COUNTS = _LATE + 1
+_PAIRS = _P_END // 2
 _SHORTEST, _LONGEST = 25, 375
 """An interval counts as 0.2 to 3 s."""
 _BINS = 32
 _EDGES = np.rint(_SHORTEST * (_LONGEST / _SHORTEST) ** (np.arange(_BINS + 1) / _BINS)).astype(np.int64)
 _BIN = np.clip(np.searchsorted(_EDGES, np.arange(_LONGEST + 1), "right") - 1, 0, _BINS - 1).astype(np.int64)
+_FLAT = 60.0
+"""Square of a P zone that is as good as none (units)."""
+_ODD = 0.8
+"""A QRS less like the patient's than this is not of its shape."""
 _SHARPNESS = 4
 """The template is held in quarters of a unit."""
 
-FEATURES = (
+SHAPE_FEATURES = (
     "pre/local",
     "post/local",
     "pre/patient",
@@ -127,6 +140,17 @@ FEATURES = (
     "corr with previous",
     "context",
 )
+"""What the shape of a beat is told from: ratios of intervals, and likenesses to the patient's beat."""
+FEATURES = (
+    *SHAPE_FEATURES,
+    "pre/long",
+    "steady",
+    "onset",
+    "multiple",
+    "common share",
+    "late P",
+    "bare P",
+)
 """Names of the columns that `describe` returns, in order."""
 
 
@@ -138,10 +162,17 @@ class PatientContext(NamedTuple):
     sums: NDArray[np.int32]
     """Sum over the current minute's calm beats, shape (105,), units."""
     counts: NDArray[np.int32]
-    """Per minute, the current one last, shape (8, 4): calm beats, intervals, and sums of their RR, of
-    the calm beats' amplitude and width, and of intervals unlike the one one, two and three before."""
+    """Per minute, the current one last, shape (9, 4): calm beats, intervals, and sums of their RR, of
+    the calm beats' amplitude and width, of intervals unlike the one one, two and three before, and late
+    beats."""
     intervals: NDArray[np.int32]
     """How many intervals of each length the same minutes had; shape (4, 32), lengths as `_EDGES`."""
+    late: NDArray[np.int32]
+    """Mean P zone of each minute's late beats, and of the current minute their sum; points in pairs,
+    shape (4, 6), units."""
+    odd: NDArray[np.int32]
+    """Which of the last 24 beats were not shaped like the patient's: one number, the last beat its
+    lowest bit."""
     previous: NDArray[np.int16]
     """The QRS of the last described beat, shape (23,), units."""
 
@@ -152,6 +183,8 @@ class PatientContext(NamedTuple):
             self.sums.copy(),
             self.counts.copy(),
             self.intervals.copy(),
+            self.late.copy(),
+            self.odd.copy(),
             self.previous.copy(),
         )
 
@@ -163,6 +196,8 @@ class PatientContext(NamedTuple):
             np.zeros(BEFORE + AFTER + 1, np.int32),
             np.zeros((_COUNTS, MINUTES + 1), np.int32),
             np.zeros((MINUTES + 1, _BINS), np.int32),
+            np.zeros((MINUTES + 1, _PAIRS), np.int32),
+            np.zeros(1, np.int32),
             np.zeros(_QRS.size, np.int16),
         )
 
@@ -248,6 +283,8 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     frozen = np.empty_like(context.frozen)
     frozen[:-1] = context.frozen[1:]
     frozen[-1] = np.rint(shape[_POINTS + BEFORE]).astype(np.int16)
+    late = _next_minute(context.late)
+    late[-2] = np.rint(context.late[-1] / np.float64(max(int(context.counts[_LATE, MINUTES]), 1)))
     return (
         MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape.astype(np.float32)),
         PatientContext(
@@ -255,6 +292,8 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
             np.zeros_like(context.sums),
             _next_minute(context.counts.T).T.copy(),
             _next_minute(context.intervals),
+            late,
+            context.odd,
             context.previous,
         ),
     )
@@ -363,9 +402,9 @@ def _move(window, count, gone, come):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _quantile(histogram, edges, total):  # type: ignore[no-untyped-def]
-    """The interval that 60 per cent are not longer than; straight inside a bin."""
-    wanted = 0.6 * total
+def _quantile(histogram, edges, total, share):  # type: ignore[no-untyped-def]
+    """The interval that this share of all are not longer than; straight inside a bin."""
+    wanted = share * total
     below = np.int64(0)
     for i in range(histogram.size):
         here = histogram[i]
@@ -373,6 +412,52 @@ def _quantile(histogram, edges, total):  # type: ignore[no-untyped-def]
             return edges[i] + (wanted - below) / here * (edges[i + 1] - edges[i])
         below += here
     return np.float64(edges[-1])
+
+
+@kernel
+def _rhythm(recent, pre, post):  # type: ignore[no-untyped-def]
+    """Three measures of the intervals before a beat, its own ``pre`` the first of them.
+
+    For how many beats intervals have been alike from one to the next, at most 12; the step by which that
+    began, 1 where it does not show; and how far long intervals are on average from twice or three times
+    this one.
+    """
+    steady = np.int64(0)
+    while steady + 1 < recent.size and 6 * abs(recent[steady] - recent[steady + 1]) <= recent[steady]:
+        steady += 1
+    onset = 1.0
+    if steady + 1 < recent.size:
+        onset = min(recent[steady + 1] / recent[steady], 4.0)
+    times = post / pre
+    off, longs = 0.25, 1
+    if 1.5 < times < 3.5:
+        off += abs(times - np.rint(times))
+        longs += 1
+    for interval in recent[:16]:
+        times = interval / pre
+        if 1.5 < times < 3.5:
+            off += abs(times - np.rint(times))
+            longs += 1
+    return min(steady, 12), onset, off / longs
+
+
+@kernel
+def _agreement(own, sums, count):  # type: ignore[no-untyped-def]
+    """Likeness of a P zone to the mean of ``count`` others, less where both are flat; 1 without others."""
+    if count == 0:
+        return 1.0
+    n = own.size
+    a = b = 0.0
+    for i in range(n):
+        a += own[i]
+        b += sums[i] / count
+    ab = aa = bb = 0.0
+    for i in range(n):
+        u, v = own[i] - a / n, sums[i] / count - b / n
+        ab += u * v
+        aa += u * u
+        bb += v * v
+    return ab / np.sqrt((aa + _FLAT) * (bb + _FLAT))
 
 
 @kernel
@@ -388,6 +473,8 @@ def _describe(  # type: ignore[no-untyped-def]
     sums,
     counts,
     intervals,
+    late,
+    odd_bits,
     previous,
     features,
     sizes,
@@ -397,9 +484,14 @@ def _describe(  # type: ignore[no-untyped-def]
     shape = np.empty(size, np.int32)
     order = np.empty(size, np.int32)
     template = np.empty(size, np.int32)
+    bare = np.empty(_P_END, np.int32)
     some = np.empty(16, np.int32)
     # The intervals, and which are unlike the one one, two and three before.
     rr = np.zeros(end, np.int32)
+    odd = np.zeros(end, np.int32)
+    for k in range(max(0, known - WINDOW), known):
+        odd[k] = (odd_bits[0] >> (known - 1 - k)) & 1
+    recent = np.zeros(WINDOW, np.int32)
     unlike = np.zeros((end, LAGS), np.int32)
     for k in range(1, end):
         rr[k] = min(max(beats[k] - beats[k - 1], _SHORTEST), _LONGEST)
@@ -410,11 +502,14 @@ def _describe(  # type: ignore[no-untyped-def]
     known_minutes = np.zeros(_COUNTS, np.int64)
     histogram = np.zeros(_BINS, np.int64)
     whole = np.zeros(size, np.int64)
+    late_p, own_p = np.zeros(_PAIRS, np.int64), np.zeros(_PAIRS, np.int64)
     for m in range(MINUTES + 1):
         for i in range(_COUNTS):
             known_minutes[i] += counts[i, m]
         for i in range(_BINS):
             histogram[i] += intervals[m, i]
+        for i in range(late_p.size):
+            late_p[i] += np.int64(counts[_LATE, m] if m < MINUTES else 1) * late[m, i]
         if m < MINUTES and counts[_CALM, m] > 0:
             for i in range(size):
                 whole[i] += np.int64(counts[_CALM, m]) * frozen[m, i]
@@ -446,6 +541,36 @@ def _describe(  # type: ignore[no-untyped-def]
         width = 0
         for i in range(_P_END, _QRS_END):
             width += 10 * abs(shape[i]) > 3 * amplitude
+        # The patient's beat.
+        calm = known_minutes[_CALM]
+        if calm > 0:
+            patient_amplitude = max(known_minutes[_AMPLITUDE] / calm, 1.0)
+            patient_width = max(known_minutes[_WIDTH] / calm, 1.0)
+            for i in range(size):
+                mean = _SHARPNESS * (whole[i] + sums[points[i] + BEFORE]) / calm
+                template[i] = np.int32(np.rint(min(max(mean, -131068.0), 131068.0)))
+        else:
+            patient_amplitude = np.float64(amplitude)
+            patient_width = np.float64(max(width, 1))
+            for i in range(size):
+                template[i] = _SHARPNESS * shape[i]
+        main = np.int32(0)
+        for i in range(_P_END, _QRS_END):
+            if abs(template[i]) > abs(main):
+                main = template[i]
+        scale = 1 / patient_amplitude if main >= 0 else -1 / patient_amplitude
+        of_p = _products(shape, template, 0, _P_END)
+        of_qrs = _products(shape, template, _P_END, _QRS_END)
+        of_t = _products(shape, template, _QRS_END, size)
+        of_all = (
+            of_p[0] + of_qrs[0] + of_t[0],
+            of_p[1] + of_qrs[1] + of_t[1],
+            of_p[2] + of_qrs[2] + of_t[2],
+            of_p[3] + of_qrs[3] + of_t[3],
+            of_p[4] + of_qrs[4] + of_t[4],
+            of_p[5] + of_qrs[5] + of_t[5],
+        )
+        odd[k] = _likeness(of_qrs) < _ODD
         # Its intervals, in samples.
         if k > 0:
             in_window = _move(window, in_window, np.int32(-1), rr[k])
@@ -476,19 +601,20 @@ def _describe(  # type: ignore[no-untyped-def]
         if has_pre:
             counts[_RR_COUNT, MINUTES] += 1
             counts[_RR_SUM, MINUTES] += rr[k]
-            intervals[MINUTES, bins[rr[k]]] += 1
             known_minutes[_RR_COUNT] += 1
             known_minutes[_RR_SUM] += rr[k]
+            intervals[MINUTES, bins[rr[k]]] += 1
             histogram[bins[rr[k]]] += 1
             for lag in range(LAGS):
                 counts[_IRREGULAR + lag, MINUTES] += unlike[k, lag]
                 known_minutes[_IRREGULAR + lag] += unlike[k, lag]
-            typical = _quantile(histogram, edges, known_minutes[_RR_COUNT])
+            typical = _quantile(histogram, edges, known_minutes[_RR_COUNT], 0.6)
+            long = _quantile(histogram, edges, known_minutes[_RR_COUNT], 0.9)
             lower = np.float64(window[in_window // 4])
             middle = np.float64(window[in_window // 2])
             upper = np.float64(window[3 * in_window // 4])
         else:
-            typical = lower = middle = upper = patient
+            typical = lower = middle = upper = long = patient
         m = min(in_window, 16 + 1) - 1
         for j in range(m):
             some[j] = abs(rr[k - j] - rr[k - j - 1])
@@ -502,35 +628,6 @@ def _describe(  # type: ignore[no-untyped-def]
         minutes_share = min(
             known_minutes[_IRREGULAR], known_minutes[_IRREGULAR + 1], known_minutes[_IRREGULAR + 2]
         ) / max(known_minutes[_RR_COUNT], 1)
-        # The patient's beat.
-        calm = known_minutes[_CALM]
-        if calm > 0:
-            patient_amplitude = max(known_minutes[_AMPLITUDE] / calm, 1.0)
-            patient_width = max(known_minutes[_WIDTH] / calm, 1.0)
-            for i in range(size):
-                mean = _SHARPNESS * (whole[i] + sums[points[i] + BEFORE]) / calm
-                template[i] = np.int32(np.rint(min(max(mean, -131068.0), 131068.0)))
-        else:
-            patient_amplitude = np.float64(amplitude)
-            patient_width = np.float64(max(width, 1))
-            for i in range(size):
-                template[i] = _SHARPNESS * shape[i]
-        main = np.int32(0)
-        for i in range(_P_END, _QRS_END):
-            if abs(template[i]) > abs(main):
-                main = template[i]
-        scale = 1 / patient_amplitude if main >= 0 else -1 / patient_amplitude
-        of_p = _products(shape, template, 0, _P_END)
-        of_qrs = _products(shape, template, _P_END, _QRS_END)
-        of_t = _products(shape, template, _QRS_END, size)
-        of_all = (
-            of_p[0] + of_qrs[0] + of_t[0],
-            of_p[1] + of_qrs[1] + of_t[1],
-            of_p[2] + of_qrs[2] + of_t[2],
-            of_p[3] + of_qrs[3] + of_t[3],
-            of_p[4] + of_qrs[4] + of_t[4],
-            of_p[5] + of_qrs[5] + of_t[5],
-        )
         away_p = away_qrs = away_t = np.int64(0)
         for i in range(_P_END):
             away_p += abs(_SHARPNESS * shape[i] - template[i])
@@ -623,6 +720,44 @@ def _describe(  # type: ignore[no-untyped-def]
         f[47] = rough / (28.0 * amplitude)
         f[48] = _likeness(_products(shape[_P_END:_QRS_END], previous, 0, previous.size))
         f[49] = min(calm, 60) / 60
+        # Intervals between beats of the patient's own shape; all where there are hardly any.
+        plain = 0
+        for j in range(in_window):
+            if j == 0 or odd[k - j] + odd[k - j - 1] == 0:
+                recent[plain] = rr[k - j]
+                plain += 1
+        if 5 * plain < in_window:
+            plain = in_window
+            for j in range(plain):
+                recent[j] = rr[k - j]
+        commonest = np.int64(0)
+        for i in range(histogram.size - 1):
+            commonest = max(commonest, histogram[i] + histogram[i + 1])
+        f[50] = pre / long
+        f[51], f[52], f[53] = _rhythm(recent[:plain], pre, post)
+        f[54] = commonest / max(known_minutes[_RR_COUNT], 1)
+        # The P zone without the T wave of the beat before, as far as the patient's own tells it.
+        for i in range(_P_END):
+            bare[i] = shape[i]
+            after = rr[k] + points[i]
+            if has_pre and calm > 0 and after < points[size - 1]:
+                after = max(after - points[_QRS_END], 0)
+                j, rest = _QRS_END + after // 3, after % 3
+                tail = ((3 - rest) * template[j] + rest * template[j + 1]) / (3.0 * _SHARPNESS)
+                bare[i] -= np.int32(np.rint(tail))
+        for i in range(own_p.size):
+            own_p[i] = bare[2 * i] + bare[2 * i + 1]
+        f[55] = _agreement(own_p, late_p, known_minutes[_LATE])
+        f[56] = _likeness(_products(bare, template, 0, _P_END))
+        # Late against the last intervals and as it is, so that what is remembered of a beat depends on half
+        # a minute before it and not on minutes.
+        if has_pre and pre > 1.2 * lower:
+            counts[_LATE, MINUTES] += 1
+            known_minutes[_LATE] += 1
+            for i in range(own_p.size):
+                zone = shape[2 * i] + shape[2 * i + 1]
+                late[MINUTES, i] += zone
+                late_p[i] += zone
         sizes[k - known, 0] = amplitude
         sizes[k - known, 1] = width
         # What the next beats will know of this one.
@@ -640,3 +775,4 @@ def _describe(  # type: ignore[no-untyped-def]
                     sums[i] += cleaned[at] - base
         for i in range(previous.size):
             previous[i] = shape[_P_END + i]
+        odd_bits[0] = ((odd_bits[0] << 1) & ((1 << WINDOW) - 1)) | odd[k]

@@ -168,8 +168,9 @@ class PatientContext(NamedTuple):
     intervals: NDArray[np.int32]
     """How many intervals of each length the same minutes had; shape (4, 32), lengths as `_EDGES`."""
     late: NDArray[np.int32]
-    """Mean P zone of each minute's late beats, and of the current minute their sum; points in pairs,
-    shape (4, 6), units."""
+    """Mean P zone of each minute's late beats less that of its calm beat, and of the current minute their
+    sum, less as often that of the last calm beat; points in pairs, shape (4, 6), units. Differences are
+    small numbers, and so take fewer bytes."""
     odd: NDArray[np.int32]
     """Which of the last 24 beats were not shaped like the patient's: one number, the last beat its
     lowest bit."""
@@ -284,7 +285,9 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     frozen[:-1] = context.frozen[1:]
     frozen[-1] = np.rint(shape[_POINTS + BEFORE]).astype(np.int16)
     late = _next_minute(context.late)
-    late[-2] = np.rint(context.late[-1] / np.float64(max(int(context.counts[_LATE, MINUTES]), 1)))
+    lates = int(context.counts[_LATE, MINUTES])
+    sums = context.late[-1] + lates * _paired(context.frozen[-1])
+    late[-2] = np.rint(sums / np.float64(max(lates, 1))) - _paired(frozen[-1])
     return (
         MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape.astype(np.float32)),
         PatientContext(
@@ -297,6 +300,11 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
             context.previous,
         ),
     )
+
+
+def _paired(beat: NDArray[np.int16]) -> NDArray[np.int32]:
+    """The P zone of a mean beat, points in pairs."""
+    return beat[:_P_END].astype(np.int32).reshape(_PAIRS, 2).sum(axis=1, dtype=np.int32)
 
 
 def _next_minute(rows: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -509,7 +517,9 @@ def _describe(  # type: ignore[no-untyped-def]
         for i in range(_BINS):
             histogram[i] += intervals[m, i]
         for i in range(late_p.size):
-            late_p[i] += np.int64(counts[_LATE, m] if m < MINUTES else 1) * late[m, i]
+            beside = np.int64(frozen[min(m, MINUTES - 1), 2 * i] + frozen[min(m, MINUTES - 1), 2 * i + 1])
+            times = np.int64(counts[_LATE, m] if m < MINUTES else 1)
+            late_p[i] += times * late[m, i] + np.int64(counts[_LATE, m]) * beside
         if m < MINUTES and counts[_CALM, m] > 0:
             for i in range(size):
                 whole[i] += np.int64(counts[_CALM, m]) * frozen[m, i]
@@ -756,7 +766,7 @@ def _describe(  # type: ignore[no-untyped-def]
             known_minutes[_LATE] += 1
             for i in range(own_p.size):
                 zone = shape[2 * i] + shape[2 * i + 1]
-                late[MINUTES, i] += zone
+                late[MINUTES, i] += zone - frozen[MINUTES - 1, 2 * i] - frozen[MINUTES - 1, 2 * i + 1]
                 late_p[i] += zone
         sizes[k - known, 0] = amplitude
         sizes[k - known, 1] = width

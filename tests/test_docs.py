@@ -6,6 +6,9 @@ import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -19,8 +22,15 @@ from einthoven.cli.demo import WARD, _Row, _view
 from einthoven.clock import VirtualClock
 from einthoven.notice import NOTICE
 from einthoven.runtime.streaming import Analysed, Player
+from einthoven.server import accounts
+from einthoven.server.accounts import ROLES
+from einthoven.server.metrics import METRICS
+from einthoven.server.roles import ISSUES, OVERSEES, ROUTES
+from einthoven.server.settings import settings_page
 from einthoven.signal.rules import GUARDS, KINDS, ORDERED, RANGES, RULES, Criteria
 from einthoven.simulation import SCENES, VirtualPatient
+from einthoven.storage import open_database
+from einthoven.testing.serving import serving
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -181,6 +191,79 @@ def test_the_page_of_rules_is_the_programs_own_table() -> None:
     assert_current(DOCS / "reference" / "rhythm-rules.md", rules_page())
 
 
+def test_the_page_of_settings_is_the_programs_own_table() -> None:
+    assert_current(DOCS / "reference" / "settings.md", settings_page())
+
+
+def roles_page() -> str:
+    callers = ["device", "gateway", *ROLES]
+    marks = [
+        [
+            "all" if "anyone" in allowed else "setup token" if "setup" in allowed else "",
+            *("yes" if caller in allowed else "" for caller in callers),
+        ]
+        for allowed in ROUTES.values()
+    ]
+    page = [
+        "# Roles",
+        "",
+        "Written from `einthoven.server.roles`. A route that is not in the table is closed. A patient sees",
+        "what lies under the own pseudonym.",
+        "",
+        f"| route | without | {' | '.join(callers)} |",
+        f"|---|{'---|' * (len(callers) + 1)}",
+        *(
+            f"| `{method} {path}` | {' | '.join(row)} |"
+            for (method, path), row in zip(ROUTES, marks, strict=True)
+        ),
+        "",
+        "| token | issued and revoked by | all of them seen by |",
+        "|---|---|---|",
+        *(
+            f"| {kind} | {', '.join(sorted(ISSUES[kind]))} | {', '.join(sorted(OVERSEES[kind]))} |"
+            for kind in ISSUES
+        ),
+        "",
+        "A user's token is issued by that user, in a session, and revoked by that user or an administrator;",
+        "one's own tokens everybody sees.",
+        "",
+    ]
+    return "\n".join(page)
+
+
+def test_the_page_of_roles_is_the_programs_own_table() -> None:
+    assert_current(DOCS / "reference" / "roles.md", roles_page())
+
+
+def test_every_example_of_the_http_api_runs(tmp_path: Path) -> None:
+    """Against a service that was never used."""
+    database = open_database(str(tmp_path / "einthoven.db"))
+    database.migrate()
+    script = ["set -e"]
+    for language, text in blocks(DOCS / "reference" / "http-api.md"):
+        if language == "sh":
+            script.append(text)
+        elif language == "python":
+            script.append(f"{shlex.quote(sys.executable)} - <<'END'\n{text}END")
+    with serving(database) as served:
+        with served.writing() as statements:
+            setup = accounts.issue_setup(statements, accounts.MAIN, served.service.clock.utc_ns())
+        done = subprocess.run(
+            [str(shutil.which("bash")), "-c", "\n".join(script)],
+            cwd=tmp_path,
+            env={**os.environ, "URL": served.url, "SETUP": str(setup), "no_proxy": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert '"status":"analysed"' in done.stdout
+    assert '"status":"accepted"' in done.stdout
+    assert '"clockSkewS"' in done.stdout
+    answers = msgspec.msgpack.decode((tmp_path / "answers.msgpack").read_bytes())
+    assert [one["sequence"] for one in answers] == [2, 3]
+
+
 def demo_picture() -> str:
     clock = VirtualClock()
     patients = {name: VirtualPatient(1905 + n, SCENES[name]) for n, name in enumerate(WARD)}
@@ -244,3 +327,10 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_the_glossary_is_in_order() -> None:
     words = re.findall(r"^\| ([a-z ]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
     assert words == sorted(words)
+
+
+def test_every_metric_is_on_its_page() -> None:
+    page = (DOCS / "reference" / "metrics.md").read_text()
+    for family in METRICS.registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert f"| `{name}` | {family.type} |" in page, name

@@ -8,9 +8,24 @@
     │  ├─ RecordingNotFound       no recording at that path
     │  ├─ RecordingUnreadable     a file or payload that we refuse to guess about
     │  ├─ ReferenceRefused        a reference that points outside its store
-    │  └─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ StateUnreadable         a patient state of another version, stream or function
+    │  ├─ NotFound                nothing of that name, or nothing that you may see
+    │  ├─ Conflict                it is there already, or something stands against it
+    │  ├─ TokenInvalid            no token, or one that is unknown, expired or revoked
+    │  ├─ AccessDenied            a valid token that may not do this
+    │  ├─ SequenceReused          a device's sequence number came again with other content
+    │  ├─ AlertStepRefused        an alert in this state cannot take this step
+    │  ├─ DestinationRefused      segments must not be sent there from here
+    │  ├─ TooManyRuns             as many runs go on as this service does at once
+    │  └─ RulesRefused            alert rules that are unsigned, altered or out of turn
     ├─ PeerError                theirs: something we depend on failed; retrying may help
-    │  └─ StoreUnavailable        the object store did not take or give an object
+    │  ├─ ObjectDamaged           a kept object is not what was written
+    │  ├─ StoreUnavailable        the object store did not take or give an object
+    │  ├─ DestinationUnavailable  nobody takes connections where segments are to be sent
+    │  ├─ DatabaseUnavailable     the database did not answer
+    │  ├─ DeliveryFailed          a receiver did not take a notification
+    │  └─ Overloaded              more work is waiting than fits; nothing was accepted
+    │     └─ RateExceeded           one sender sends more than it may
     └─ DefectError              ours: an invariant broke; please report it
 
 Each error says what, where and the remedy, and carries the same facts as attributes, with a
@@ -20,17 +35,32 @@ machine-readable ``code``. Nothing in a message is a sample, a patient identifie
 from typing import Any, ClassVar, Literal
 
 __all__ = [
+    "AccessDenied",
+    "AlertStepRefused",
     "CallerError",
+    "Conflict",
+    "DatabaseUnavailable",
     "DefectError",
+    "DeliveryFailed",
+    "DestinationRefused",
+    "DestinationUnavailable",
     "EinthovenError",
     "Fault",
     "InputInvalid",
+    "NotFound",
+    "ObjectDamaged",
+    "Overloaded",
     "PeerError",
+    "RateExceeded",
     "RecordingNotFound",
     "RecordingUnreadable",
     "ReferenceRefused",
+    "RulesRefused",
+    "SequenceReused",
     "StateUnreadable",
     "StoreUnavailable",
+    "TokenInvalid",
+    "TooManyRuns",
 ]
 
 Fault = Literal["caller", "peer", "ours"]
@@ -116,6 +146,60 @@ class StateUnreadable(CallerError):
     code: ClassVar[str] = "state-unreadable"
 
 
+class NotFound(CallerError):
+    """Nothing of that name, or nothing that you may see."""
+
+    code: ClassVar[str] = "not-found"
+
+
+class Conflict(CallerError):
+    """It is there already, or something stands against it."""
+
+    code: ClassVar[str] = "conflict"
+
+
+class TokenInvalid(CallerError):
+    """No token, or one that is unknown, expired or revoked."""
+
+    code: ClassVar[str] = "token-invalid"
+
+
+class AccessDenied(CallerError):
+    """A valid token that may not do this."""
+
+    code: ClassVar[str] = "access-denied"
+
+
+class SequenceReused(CallerError):
+    """A device's sequence number came again with other content."""
+
+    code: ClassVar[str] = "sequence-reused"
+
+
+class AlertStepRefused(CallerError):
+    """The life cycle has no such step from the alert's state, or the step lacks what it needs."""
+
+    code: ClassVar[str] = "alert-step-refused"
+
+
+class RulesRefused(CallerError):
+    """Alert rules that are unsigned, altered, signed by the wrong account or out of turn."""
+
+    code: ClassVar[str] = "rules-refused"
+
+
+class DestinationRefused(CallerError):
+    """Segments must not be sent there from here."""
+
+    code: ClassVar[str] = "destination-refused"
+
+
+class TooManyRuns(CallerError):
+    """As many runs go on as this service does at once."""
+
+    code: ClassVar[str] = "too-many-runs"
+
+
 class PeerError(EinthovenError):
     """Something we depend on failed; retrying may help."""
 
@@ -123,10 +207,70 @@ class PeerError(EinthovenError):
     code: ClassVar[str] = "peer"
 
 
+class ObjectDamaged(PeerError):
+    """A kept object, or a part of it, is not what was written; another copy may be."""
+
+    code: ClassVar[str] = "object-damaged"
+
+
+class DestinationUnavailable(PeerError):
+    """Nobody takes connections where segments are to be sent."""
+
+    code: ClassVar[str] = "destination-unavailable"
+
+
 class StoreUnavailable(PeerError):
     """The object store did not take or give an object."""
 
     code: ClassVar[str] = "store-unavailable"
+
+
+class DatabaseUnavailable(PeerError):
+    """The database did not answer."""
+
+    code: ClassVar[str] = "database-unavailable"
+
+
+class Overloaded(PeerError):
+    """More work is waiting than fits; nothing of this was accepted."""
+
+    code: ClassVar[str] = "overloaded"
+
+
+class RateExceeded(Overloaded):
+    """One sender sends more than it may; nothing of this was accepted."""
+
+    code: ClassVar[str] = "rate-exceeded"
+
+
+class DeliveryFailed(PeerError):
+    """A receiver did not take a notification.
+
+    Parameters
+    ----------
+    retry_after_s : how long the receiver asked us to wait, if it did
+    is_permanent : it will never take it; trying again is no use
+    """
+
+    code: ClassVar[str] = "delivery-failed"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        remedy: str = "",
+        retry_after_s: float | None = None,
+        is_permanent: bool = False,
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry_after_s = retry_after_s
+        self.is_permanent = is_permanent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process borders whole."""
+        facts = {"retry_after_s": self.retry_after_s, "is_permanent": self.is_permanent}
+        return _rebuild, (type(self), self.what, self.where, self.remedy), facts
 
 
 class DefectError(EinthovenError):

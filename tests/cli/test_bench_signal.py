@@ -11,6 +11,7 @@ def test_every_peer_has_a_time_or_a_reason(data, capsys) -> None:
     assert run([*words, "--peers", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["single_us"] > 0
+    assert figures["batched_us"] > 0
     assert figures["compile_s"] > figures["cached_start_s"] > 0
     assert figures["isolated"]["se"] > 90
     assert {peer["name"] for peer in figures["peers"]} == set(PEERS)

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -21,21 +22,16 @@ from einthoven.functions import (
     encode_state,
     split,
 )
-from einthoven.functions.codec import MAX_BYTES, _from_varints, _varints
+from einthoven.functions.codec import MAX_BYTES
+from einthoven.functions.ecg import STATE_VERSION
 from einthoven.records import open_recording
+from einthoven.signal.packing import pack_series
 from einthoven.testing.builders import a_recording
 
 
 def a_state(seed: int) -> PatientState:
     samples = a_recording(seed=seed, duration_s=40).counts[0].astype(np.int32)
     return analyse(Ecg(is_last=False, samples=samples))[1]
-
-
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50))
-def test_integers_survive_packing(values: list[int]) -> None:
-    array = np.array(values, np.int64)
-    with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(_from_varints(_varints(array)), array)
 
 
 @given(seed=st.integers(0, 1000))
@@ -48,8 +44,8 @@ def test_a_state_survives_and_stays_small(seed: int) -> None:
     ) == msgspec.msgpack.encode(state, enc_hook=lambda a: a.tolist())
 
 
-def test_a_state_of_ordinary_ecg_has_at_most_two_kilobytes(data) -> None:
-    """DESIGN: at most 2 kB. Noise that fills every bit may need a little more."""
+def test_a_state_of_ordinary_ecg_has_at_most_1820_bytes(data) -> None:
+    """DESIGN: at most 2 kB. Lower it when you improve, never raise it."""
     sizes = []
     for record in ("100", "203", "208", "222"):
         with open_recording(data / "mitdb" / record) as source:
@@ -62,7 +58,7 @@ def test_a_state_of_ordinary_ecg_has_at_most_two_kilobytes(data) -> None:
                 )
                 _, state = analyse(piece, state)
                 sizes.append(len(encode_state(state)))
-    assert max(sizes) <= 2048
+    assert max(sizes) <= 1820
 
 
 @given(content=st.binary(max_size=300))
@@ -79,13 +75,11 @@ def test_any_bytes_give_a_value_or_a_typed_error(content: bytes) -> None:
 
 
 @given(seed=st.integers(0, 20), at=st.integers(0, 5000), flip=st.integers(1, 255))
-def test_a_damaged_state_is_refused_or_read_but_never_crashes(seed: int, at: int, flip: int) -> None:
+def test_a_damaged_state_is_refused(seed: int, at: int, flip: int) -> None:
     packed = bytearray(encode_state(a_state(seed)))
     packed[at % len(packed)] ^= flip
-    try:
+    with pytest.raises(StateUnreadable, match="damaged"):
         decode_state(bytes(packed))
-    except StateUnreadable as error:
-        assert error.remedy
 
 
 def test_a_state_of_another_version_is_refused() -> None:
@@ -93,9 +87,36 @@ def test_a_state_of_another_version_is_refused() -> None:
         decode_state(encode_state(PatientState(version=99)))
 
 
-def test_a_deflated_bomb_is_bounded() -> None:
-    with pytest.raises(StateUnreadable):
-        decode_state(zlib.compress(b"\x00" * 50_000_000))
+def test_a_state_that_claims_too_much_is_refused() -> None:
+    """A few bytes that claim 2**30 numbers, 2**30 sizes, or arrays of 2**30 values."""
+    claims = b"\xff\xff\xff\xff\x03"
+    version = bytes([STATE_VERSION])
+    one = pack_series(np.array([0, 2**31]), np.array([1, 1]), np.zeros(2, np.int64))
+    for plain in (
+        version + claims + b"\x00\x00",
+        version + b"\x00" + claims + b"\x00",
+        version + b"\x01\x01" + bytes([len(one)]) + one,
+        version + b"\x00\x00" + claims,
+        version + b"\xff" * 40,
+    ):
+        with pytest.raises(StateUnreadable, match="cannot be read"):
+            decode_state(plain + crc32(plain).to_bytes(4, "little"))
+
+
+def test_a_state_of_an_earlier_program_is_refused() -> None:
+    """Until version 3 a state was deflated MessagePack."""
+    with pytest.raises(StateUnreadable, match="older"):
+        decode_state(zlib.compress(b"\x95\x03\xc0\xc0\xc0\xc0"))
+
+
+@given(seed=st.integers(0, 20), at=st.integers(0, 5000), flip=st.integers(1, 255))
+def test_bytes_behind_a_right_checksum_give_a_state_or_a_typed_error(seed: int, at: int, flip: int) -> None:
+    plain = bytearray(encode_state(a_state(seed))[:-4])
+    plain[1 + at % (len(plain) - 1)] ^= flip
+    try:
+        decode_state(bytes(plain) + crc32(plain).to_bytes(4, "little"))
+    except StateUnreadable as error:
+        assert error.remedy
 
 
 @pytest.mark.parametrize(

@@ -136,3 +136,17 @@ def test_each_patient_may_have_their_own_limits() -> None:
         kinds[patient] = {episode.kind for one in receipts for episode in one.findings.episodes}
     assert "bradycardia" in kinds["p"]
     assert "bradycardia" not in kinds["other"]
+
+
+def test_time_that_passed_between_two_numbers_is_a_gap_and_a_clock_that_jitters_is_not() -> None:
+    first, second, third = segments(a_recording(duration_s=30.0), 10.0)
+    path = OnlinePath(VirtualClock())
+    path.receive(first)
+    jitter = msgspec.structs.replace(second, start_ns=second.start_ns + 1_500_000_000)
+    path.receive(jitter)
+    assert path.counts.gaps == 0
+    pause = msgspec.structs.replace(third, start_ns=third.start_ns + 10_000_000_000)
+    receipt = path.receive(pause, is_last=True)
+    assert path.counts.gaps == 1
+    assert receipt.findings is not None
+    assert receipt.findings.until == round(40.0 * 125)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einthoven.signal.perceptron import LANES, Perceptron, Recipe, answer, fit, pack, unpack
+from einthoven.signal.perceptron import ROWS_AT_ONCE, Perceptron, Recipe, answer, fit, pack, unpack
 
 RECIPE = Recipe(hidden=(12, 6), epochs=30, batch=64, keep=1.0)
 
@@ -39,7 +39,7 @@ def test_training_twice_gives_the_same_weights_and_another_seed_gives_others(exc
     assert not np.array_equal(other.weights, perceptron.weights)
 
 
-@given(first=st.integers(0, 200), count=st.integers(1, 3 * LANES))
+@given(first=st.integers(0, 200), count=st.integers(1, 3 * ROWS_AT_ONCE))
 def test_a_row_has_one_answer_in_whatever_company(exclusive_or, first: int, count: int) -> None:
     rows, _, perceptron = exclusive_or
     np.testing.assert_array_equal(
@@ -50,7 +50,7 @@ def test_a_row_has_one_answer_in_whatever_company(exclusive_or, first: int, coun
 
 def test_the_answer_is_the_network_s_formula(exclusive_or) -> None:
     rows, _, perceptron = exclusive_or
-    mean, inverse, sizes, weights = perceptron
+    mean, inverse, sizes, weights, _ = perceptron
     values = np.clip((rows.astype(float) - mean) * inverse, -5, 5)
     at = 0
     for layer, (inputs, width) in enumerate(itertools.pairwise(sizes)):

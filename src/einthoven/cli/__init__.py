@@ -16,11 +16,16 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "analyze": ("einthoven.cli.analyze", "Find beats, rhythm and conditions in recordings."),
     "bench": ("einthoven.cli.bench", "Measure accuracy, and compare."),
+    "config": ("einthoven.cli.config", "See the settings of the service."),
     "demo": ("einthoven.cli.demo", "Watch virtual patients stream, and alerts fire."),
     "doctor": ("einthoven.cli.doctor", "Check that this machine can run Einthoven."),
+    "patients": ("einthoven.cli.patients", "Virtual patients that send segments to a service."),
+    "serve": ("einthoven.cli.serve", "Take segments, analyse them, keep them, and alert."),
+    "tokens": ("einthoven.cli.tokens", "Issue, list and revoke tokens, directly in the database."),
     "train": ("einthoven.cli.train", "Train the beat classifier from the MIT-BIH records."),
     "train-detector": ("einthoven.cli.train_detector", "Train the beat detector from raw records and noise."),
     "train-rhythm": ("einthoven.cli.train_rhythm", "Train the rhythm scores from five databases."),
+    "users": ("einthoven.cli.users", "Add and list users, directly in the database."),
 }
 
 EXIT_CALLER: Final = 2

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from einthoven.alerts import Alert, Change
+from einthoven.alerts import MARKS, Alert, Change
 from einthoven.cli.drawing import braille
 from einthoven.cli.machine import machine
 from einthoven.clock import SystemClock
@@ -23,7 +23,6 @@ from einthoven.records import open_recording
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.runtime.streaming import Analysed, Player, StreamSummary
 from einthoven.signal.recording import RecordingSource
-from einthoven.signal.rules import RULES
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.version import __version__
 
@@ -38,7 +37,7 @@ _COLOURS: Final = {
     "low": "bold cyan",
     "technical": "magenta",
 }
-_MARKS: Final = {"high": "***", "medium": "**", "low": "*", "technical": "(t)"}
+_MARKS: Final = {str(priority): mark for priority, mark in MARKS.items()} | {"technical": "(t)"}
 _ALERTS_SHOWN: Final = 8
 
 
@@ -104,19 +103,22 @@ def _unique(path: Path, number: int) -> str:
 def event(change: Change, at_s: float) -> dict[str, Any]:
     """What a change of an alert looks like as a line of JSON."""
     alert = change.alert
-    is_technical = alert.priority == "technical"
-    name = "technical" if is_technical else "alert"
+    name = "technical" if alert.is_technical else "alert"
     return {
-        "event": name if change.what in {"raised", "repeated"} else f"{name}_{change.what}",
+        "event": name if change.what in {"raised", "repeated", "reopened"} else f"{name}_{change.what}",
         "at_s": round(at_s, 3),
         "patient": alert.patient,
         "condition": alert.condition,
-        "priority": alert.priority,
+        "priority": _list_of(alert),
         "state": alert.state.value,
-        "onset_s": round(alert.onset_s, 3),
-        "end_s": None if alert.end_s is None else round(alert.end_s, 3),
+        "onset_s": round(alert.onset_ns / 1e9, 3),
+        "end_s": None if alert.end_ns is None else round(alert.end_ns / 1e9, 3),
         "episodes": alert.episodes,
     }
+
+
+def _list_of(alert: Alert) -> str:
+    return "technical" if alert.is_technical else alert.priority
 
 
 def _as_lines(player: Player, seconds: float | None) -> None:
@@ -204,7 +206,7 @@ def _view(player: Player, rows: dict[str, _Row], log: list[tuple[float, Change]]
     urgent: dict[str, Alert] = {}
     for active in player.book.open_alerts:
         best = urgent.get(active.patient)
-        if active.end_s is None and (best is None or _rank(active.priority) < _rank(best.priority)):
+        if active.end_ns is None and (best is None or _rank(active) < _rank(best)):
             urgent[active.patient] = active
     for patient, row in rows.items():
         alert = urgent.get(patient)
@@ -212,11 +214,11 @@ def _view(player: Player, rows: dict[str, _Row], log: list[tuple[float, Change]]
         signal = np.concatenate((np.full(max(0, round(_STRIP_S * 125) - signal.size), np.nan), signal))
         centre = float(np.nanmedian(signal)) if np.isfinite(signal).any() else 0.0
         strip = braille(signal, strip_width, 2, centre - 1.2, centre + 1.8)
-        style = _COLOURS[alert.priority] if alert else ""
-        said = f"{_MARKS[alert.priority]} {RULES[alert.condition].title}" if alert else ""
+        style = _COLOURS[_list_of(alert)] if alert else ""
+        said = f"{_MARKS[_list_of(alert)]} {alert.title}" if alert else ""
         table.add_row(
             Text(patient),
-            Text("\n".join(strip), style="red" if alert and alert.priority == "high" else "green"),
+            Text("\n".join(strip), style="red" if alert and _list_of(alert) == "high" else "green"),
             Text(row.rate, style="bold"),
             Text(f"{row.quality}\n{row.lag}", style="dim"),
             Text(said, style=style),
@@ -224,8 +226,8 @@ def _view(player: Player, rows: dict[str, _Row], log: list[tuple[float, Change]]
     lines = [
         Text.assemble(
             (f"{at_s:6.1f} s  ", "dim"),
-            (f"{_MARKS[change.alert.priority]:>3} ", _COLOURS[change.alert.priority]),
-            f" {change.alert.patient:<20} {RULES[change.alert.condition].title:<36} {change.what}",
+            (f"{_MARKS[_list_of(change.alert)]:>3} ", _COLOURS[_list_of(change.alert)]),
+            f" {change.alert.patient:<20} {change.alert.title:<36} {change.what}",
         )
         for at_s, change in log[-_ALERTS_SHOWN:]
     ]
@@ -239,8 +241,8 @@ def _view(player: Player, rows: dict[str, _Row], log: list[tuple[float, Change]]
     )
 
 
-def _rank(priority: str) -> int:
-    return ("high", "medium", "low", "technical", "none").index(priority)
+def _rank(alert: Alert) -> int:
+    return ("high", "medium", "low", "technical").index(_list_of(alert))
 
 
 def _ending(summary: StreamSummary, at_s: float) -> Text:

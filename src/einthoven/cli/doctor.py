@@ -9,23 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from einthoven.cli.machine import machine
+from einthoven.cli.setting_flags import resolved, with_settings
 from einthoven.functions import Ecg, analyse
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
+from einthoven.server.checkup import check_service
 from einthoven.signal.classes import load_model
 from einthoven.version import __version__
 
 __all__ = ["command"]
 
+EXIT_PEER = 3
+
 
 @click.command(name="doctor")
+@with_settings("host", "port", "data_folder", "database", "objects")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def command(as_json: bool) -> int:
-    """Check kernels, model, disk and speed of this machine."""
+def command(as_json: bool, **flags: Any) -> int:
+    """Check kernels, model, disk and speed of this machine, and what the service stands on.
+
+    Exit code 3 if a part of the service cannot be had.
+    """
     was_cached = kernels_are_cached()
     if not was_cached and not as_json:
         click.echo("Compiling kernels once; this takes some seconds.", err=True)
@@ -44,9 +53,12 @@ def command(as_json: bool) -> int:
             name: metadata.version(name) for name in ("numpy", "numba", "msgspec", "click", "rich")
         },
     }
+    checks = check_service(resolved(flags).settings)
+    figures["service"] = [msgspec.to_builtins(check) for check in checks]
+    code = 0 if all(check.is_well for check in checks) else EXIT_PEER
     if as_json:
         click.echo(json.dumps(figures))
-        return 0
+        return code
     table = Table.grid(padding=(0, 3))
     table.add_row("Einthoven", __version__)
     table.add_row("Machine", "{cores} processors, {processor}, Python {python}".format(**figures["machine"]))
@@ -57,8 +69,11 @@ def command(as_json: bool) -> int:
         "One segment", f"{figures['segment_us']} µs for 30 s of ECG, all four functions, one processor"
     )
     table.add_row("Disk", f"{free_gb:.0f} GB free for temporary files")
+    for check in checks:
+        told = f"[green]{check.detail}[/]" if check.is_well else f"[red]{check.detail}[/] {check.remedy}"
+        table.add_row(f"Service: {check.name}", told)
     Console().print(table)
-    return 0
+    return code
 
 
 def _segment_us() -> float:

@@ -3,14 +3,17 @@
 Plain callables behind one contract. Nothing here does I/O.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from einthoven.functions.bdc import bdc
+from einthoven.errors import EinthovenError
+from einthoven.functions.bdc import bdc, bdc_batch
 from einthoven.functions.chunks import Chunk, count_hours, in_sequence, join, own_part, split
-from einthoven.functions.codec import decode, decode_state, encode, encode_state
+from einthoven.functions.codec import decode, encode
 from einthoven.functions.contract import Contract, contract_of, function
 from einthoven.functions.ecg import Ecg, PatientState
 from einthoven.functions.finalization import finalization
+from einthoven.functions.packed_state import decode_state, encode_state
 from einthoven.functions.postprocessing import postprocessing
 from einthoven.functions.preprocessing import preprocessing
 
@@ -21,6 +24,7 @@ __all__ = [
     "Ecg",
     "PatientState",
     "analyse",
+    "analyse_batch",
     "bdc",
     "contract_of",
     "count_hours",
@@ -48,3 +52,38 @@ def analyse(ecg: Ecg, state: PatientState | None = None) -> tuple[Ecg, PatientSt
     for call in PIPELINE:
         ecg, after = call(ecg, after)
     return ecg, after
+
+
+def analyse_batch(
+    ecgs: Sequence[Ecg], states: Sequence[PatientState | None]
+) -> list[tuple[Ecg, PatientState] | EinthovenError]:
+    """Segments of many patients at once: for each what `analyse` answers, bit for bit, or its error.
+
+    One function goes over all patients before the next begins, so that its code and its weights stay in the
+    processor's caches. What is wrong with one patient's segment is that patient's error alone.
+    """
+    answers: list[tuple[Ecg, PatientState] | EinthovenError] = [
+        (ecg, state or PatientState()) for ecg, state in zip(ecgs, states, strict=True)
+    ]
+    for stage in (_each(preprocessing), bdc_batch, _each(postprocessing), _each(finalization)):
+        going_on = [(k, one) for k, one in enumerate(answers) if not isinstance(one, EinthovenError)]
+        for (k, _), answer in zip(going_on, stage([one for _, one in going_on]), strict=True):
+            answers[k] = answer
+    return answers
+
+
+def _each(
+    call: Callable[[Ecg, PatientState], tuple[Ecg, PatientState]],
+) -> Callable[[list[tuple[Ecg, PatientState]]], list[tuple[Ecg, PatientState] | EinthovenError]]:
+    """A function over one patient after the other."""
+
+    def stage(pairs: list[tuple[Ecg, PatientState]]) -> list[tuple[Ecg, PatientState] | EinthovenError]:
+        answers: list[tuple[Ecg, PatientState] | EinthovenError] = []
+        for ecg, state in pairs:
+            try:
+                answers.append(call(ecg, state))
+            except EinthovenError as error:
+                answers.append(error)
+        return answers
+
+    return stage

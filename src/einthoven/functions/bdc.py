@@ -1,12 +1,13 @@
 """Beat detection and classification."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.errors import DefectError, InputInvalid
+from einthoven.errors import DefectError, EinthovenError, InputInvalid
 from einthoven.functions.contract import contract_of, function
 from einthoven.functions.ecg import BeatSection, BeatState, Cleaned, Ecg, PatientState
 from einthoven.signal.atrial import p_shapes
@@ -26,7 +27,7 @@ from einthoven.signal.morphology import (
 )
 from einthoven.signal.resampling import ratio_of, source_positions
 
-__all__ = ["LAG", "DescribedBeats", "bdc", "describe_beats"]
+__all__ = ["LAG", "DescribedBeats", "bdc", "bdc_batch", "describe_beats"]
 
 LAG: Final = ENVELOPE_REACH + DETECTION_LAG + PLACE + CONTEXT_LAG
 """Clean samples that a beat needs after it before it is decided, at most (5.3 s)."""
@@ -41,13 +42,54 @@ def bdc(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     ------
     InputInvalid : preprocessing did not come first.
     """
+    described, after = _described(ecg, state)
+    return _told(ecg, state, described, after, *classify(described.features, load_model()))
+
+
+def bdc_batch(
+    pairs: Sequence[tuple[Ecg, PatientState]],
+) -> list[tuple[Ecg, PatientState] | EinthovenError]:
+    """`bdc` of many patients, the beats of all classified in one call; for each its answer or its error."""
+    found: list[tuple[DescribedBeats, BeatState] | EinthovenError] = []
+    for ecg, state in pairs:
+        try:
+            found.append(_described(ecg, state))
+        except EinthovenError as error:
+            found.append(error)
+    features = [one[0].features for one in found if not isinstance(one, EinthovenError)]
+    if not features:
+        return [one for one in found if isinstance(one, EinthovenError)]
+    classes, confidences = classify(np.concatenate(features), load_model())
+    answers: list[tuple[Ecg, PatientState] | EinthovenError] = []
+    first = 0
+    for (ecg, state), one in zip(pairs, found, strict=True):
+        if isinstance(one, EinthovenError):
+            answers.append(one)
+            continue
+        own = slice(first, first + len(one[0].features))
+        answers.append(_told(ecg, state, *one, classes[own].copy(), confidences[own].copy()))
+        first = own.stop
+    return answers
+
+
+def _described(ecg: Ecg, state: PatientState) -> tuple["DescribedBeats", BeatState]:
     if ecg.cleaned is None:
         raise InputInvalid(
             "the ECG object was not preprocessed.", where="cleaned", remedy="Run preprocessing first."
         )
-    described, after = describe_beats(ecg.cleaned, state.beats, is_last=ecg.is_last)
+    return describe_beats(ecg.cleaned, state.beats, is_last=ecg.is_last)
+
+
+def _told(
+    ecg: Ecg,
+    state: PatientState,
+    described: "DescribedBeats",
+    after: BeatState,
+    classes: NDArray[np.uint8],
+    confidences: NDArray[np.uint8],
+) -> tuple[Ecg, PatientState]:
+    """The section ``beats`` and the state after it."""
     grid = described.grid
-    classes, confidences = classify(described.features, load_model())
     looks = appearance(described.features, described.sizes)
     section = BeatSection(
         since=described.since,
@@ -184,7 +226,7 @@ def _describe(
     minute = before.boundary // MINUTE
     while True:
         stop = min((minute + 1) * MINUTE, boundary)
-        count = int(np.searchsorted(beats, stop)) - known
+        count = int(beats.searchsorted(stop)) - known
         rows, size, context = describe(samples, first, beats, known, count, context)
         features.append(rows)
         sizes.append(size)

@@ -93,13 +93,13 @@ def episodes_of(ended: Episodes, state: RhythmState, ratio: Ratio) -> tuple[Epis
     closed = [
         Episode(
             kind=KINDS[kind],
-            onset=source_position(int(onset), ratio),
-            end=source_position(int(end), ratio),
+            onset=source_position(onset, ratio),
+            end=source_position(end, ratio),
             priority=RULES[KINDS[kind]].priority,
-            confidence=int(confidence),
-            grade=int(grade),
+            confidence=confidence,
+            grade=grade,
         )
-        for kind, onset, end, confidence, grade in zip(*ended, strict=True)
+        for kind, onset, end, confidence, grade in zip(*(column.tolist() for column in ended), strict=True)
     ]
     going_on = [
         Episode(

@@ -70,6 +70,7 @@ def compile_around_beats() -> None:
     intervals = rr_intervals(grid, few, 0, cells)
     heart_rate(intervals)
     variability(intervals)
+    decode_state(encode_state(PatientState()))
 
 
 def _some_ecg(fs: float) -> Ecg:

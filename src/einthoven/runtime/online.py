@@ -1,11 +1,12 @@
-"""The online path in one process: segments in, findings out, a patient's state in between.
+"""The online path: segments in, findings out, a patient's state in between.
 
 (device, sequence) is the idempotency key. A lost segment becomes a gap of missing samples, so that positions
-stay true; after a long silence the stream begins anew.
+stay true; after a long silence the stream begins anew. `place` and `advance_all` are the path itself, as
+plain functions on frozen values; `OnlinePath` keeps them in memory, the service in a database.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -13,22 +14,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.clock import Clock
-from einthoven.errors import DefectError, InputInvalid
-from einthoven.functions import Ecg, PatientState, analyse, in_sequence
+from einthoven.errors import DefectError, EinthovenError, InputInvalid
+from einthoven.functions import Ecg, PatientState, analyse_batch, in_sequence
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Lead, Segment, missing
 from einthoven.signal.rules import Criteria
 
-__all__ = ["OnlinePath", "Receipt", "Totals"]
+__all__ = [
+    "Advanced",
+    "OnlinePath",
+    "Placed",
+    "Receipt",
+    "Stream",
+    "Totals",
+    "advance",
+    "advance_all",
+    "check_set_up",
+    "place",
+]
 
 LONGEST_GAP_S: Final = 300.0
 """A gap up to here is filled with missing samples; beyond it the stream begins anew."""
+SKEW_S: Final = 2.0
+"""Between segments that follow each other by number, so much less or more time is the clock's affair."""
 _REMEMBERED: Final = 8
 """Receipts kept per device, to answer a repeated segment as the first time."""
 _PIECE_S: Final = 60.0
 
-_OneLead = NDArray[np.int16] | NDArray[np.int32]
 Status = Literal["analysed", "duplicate", "late"]
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """Where a stream stands between two segments; the analysis has its `PatientState` beside it."""
+
+    fs: float
+    lead: Lead
+    start_ns: int
+    """UTC of position 0, ns since the epoch."""
+    next_sequence: int
+    next_position: int
+
+
+class Placed(msgspec.Struct, frozen=True, eq=False):
+    """A segment at its place in its stream: what is to be analysed, in order."""
+
+    after: Stream
+    """The stream behind the segment."""
+    pieces: tuple[Ecg, ...]
+    """Missing samples for what was lost, then the segment."""
+    is_begin: bool
+    """Whether the stream begins here: the analysis starts from nothing."""
+    has_gap: bool
 
 
 class Receipt(msgspec.Struct, frozen=True, eq=False):
@@ -53,20 +89,177 @@ class Totals(msgspec.Struct, frozen=True):
     gaps: int = 0
 
 
-class _Stream(msgspec.Struct):
-    """What is kept of one device."""
+def place(
+    stream: Stream | None, segment: Segment, *, is_last: bool = False, criteria: Criteria | None = None
+) -> Placed:
+    """Where a segment that was not seen before belongs.
 
-    fs: float
-    lead: Lead
-    start_ns: int
-    next_sequence: int
-    next_position: int
+    Raises
+    ------
+    InputInvalid : more than one lead, or a device that changed its rate or gain within a stream.
+    """
+    info = segment.recording.info
+    if len(info.leads) != 1:
+        raise InputInvalid(
+            f"the segment has {len(info.leads)} leads; the online path takes one.",
+            where="segment.leads",
+            remedy="Send one stream per lead.",
+        )
+    lead = info.leads[0]
+    gap = 0
+    has_gap = False
+    before = stream
+    if before is not None:
+        check_set_up(before, segment)
+        gap = _gap(before, segment)
+        follows = segment.sequence == before.next_sequence
+        if follows and gap < SKEW_S * before.fs:
+            gap = 0
+        has_gap = not follows or gap > 0
+        if not 0 <= gap <= LONGEST_GAP_S * before.fs:
+            before = None
+    is_begin = before is None
+    if before is None:
+        before = Stream(info.fs, lead, segment.start_ns, segment.sequence, 0)
+        gap = 0
+    first = before.next_position + gap
+    pieces = [
+        _piece(before, lost, start, is_last=False, criteria=criteria) for start, lost in _blank(before, gap)
+    ]
+    pieces.append(
+        _piece(before, _widened(segment.recording.counts[0]), first, is_last=is_last, criteria=criteria)
+    )
+    after = msgspec.structs.replace(
+        before, next_sequence=segment.sequence + 1, next_position=first + info.samples
+    )
+    return Placed(after, tuple(pieces), is_begin, has_gap)
+
+
+def check_set_up(stream: Stream, segment: Segment) -> None:
+    """A stream has one rate, gain and lead from its beginning to its end.
+
+    Raises
+    ------
+    InputInvalid : the segment has another.
+    """
+    info = segment.recording.info
+    if info.fs != stream.fs or info.leads[0] != stream.lead:
+        raise InputInvalid(
+            "the device changed its sampling rate, gain or lead within a stream.",
+            where="segment",
+            remedy="Use another device name for the new set-up.",
+        )
+
+
+def advance(placed: Placed, state: PatientState) -> tuple[Findings, PatientState]:
+    """Analyse what was placed."""
+    (result,) = advance_all([([placed], state)])
+    if isinstance(result, EinthovenError):
+        raise result
+    return result.findings[0], result.state
+
+
+class Advanced(msgspec.Struct, frozen=True, eq=False):
+    """One stream after its segments."""
+
+    findings: tuple[Findings, ...]
+    """Of each segment."""
+    state: PatientState
+
+
+def advance_all(streams: Sequence[tuple[Sequence[Placed], PatientState]]) -> list[Advanced | EinthovenError]:
+    """Analyse many streams side by side, each with its segments in order.
+
+    The first pieces of all streams are analysed together, then the second ones, and so on. What is wrong with
+    one stream is that stream's error.
+    """
+    work = [_Work(placed, state) for placed, state in streams]
+    while True:
+        now = [one for one in work if one.error is None and one.pieces]
+        if not now:
+            return [one.error or Advanced(tuple(map(in_sequence, one.parts)), one.state) for one in work]
+        answers = analyse_batch([one.pieces[-1][1] for one in now], [one.state for one in now])
+        for one, answer in zip(now, answers, strict=True):
+            one.take(answer)
+
+
+class _Work:
+    """What is still to be analysed of one stream, last first, and what was found."""
+
+    def __init__(self, placed: Sequence[Placed], state: PatientState) -> None:
+        self.pieces = [(number, piece) for number, one in enumerate(placed) for piece in one.pieces][::-1]
+        self.parts: list[list[Findings]] = [[] for _ in placed]
+        self.error: EinthovenError | None = None
+        self._state = state
+        self._begins = {number for number, one in enumerate(placed) if one.is_begin}
+
+    @property
+    def state(self) -> PatientState:
+        """As the next piece finds it."""
+        if self.pieces and self.pieces[-1][0] in self._begins and not self.parts[self.pieces[-1][0]]:
+            return PatientState()
+        return self._state
+
+    def take(self, answer: tuple[Ecg, PatientState] | EinthovenError) -> None:
+        """The newest piece was analysed."""
+        number, _ = self.pieces.pop()
+        if isinstance(answer, EinthovenError):
+            self.error = answer
+            return
+        result, self._state = answer
+        if result.findings is None:
+            raise DefectError("the pipeline left no findings.")
+        self.parts[number].append(result.findings)
+
+
+def _blank(stream: Stream, gap: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Missing samples in pieces, each with its position."""
+    longest = int(_PIECE_S * stream.fs)
+    for start in range(0, gap, longest):
+        yield (
+            stream.next_position + start,
+            np.full(min(longest, gap - start), missing(np.dtype(np.int32)), np.int32),
+        )
+
+
+def _widened(counts: NDArray[np.int16] | NDArray[np.int32]) -> NDArray[np.int32]:
+    samples = counts.astype(np.int32)
+    if counts.dtype == np.int16:
+        samples[counts == missing(counts.dtype)] = missing(np.dtype(np.int32))
+    return samples
+
+
+def _piece(
+    stream: Stream, samples: NDArray[np.int32], first: int, *, is_last: bool, criteria: Criteria | None
+) -> Ecg:
+    return Ecg(
+        fs=stream.fs,
+        gain=stream.lead.gain,
+        baseline=stream.lead.baseline,
+        lead=stream.lead.name,
+        first=first,
+        is_last=is_last,
+        samples=samples,
+        criteria=criteria,
+    )
+
+
+def _gap(stream: Stream, segment: Segment) -> int:
+    """Samples between the end of the stream and the segment."""
+    due_ns = stream.start_ns + round(stream.next_position * 1e9 / stream.fs)
+    return round((segment.start_ns - due_ns) * stream.fs / 1e9)
+
+
+class _Kept(msgspec.Struct):
+    """What is kept in memory of one device."""
+
+    stream: Stream
     state: PatientState
     receipts: OrderedDict[int, Receipt]
 
 
 class OnlinePath:
-    """Takes segments of many patients and keeps each one's state.
+    """Takes segments of many patients and keeps each one's state in memory.
 
     Parameters
     ----------
@@ -76,7 +269,7 @@ class OnlinePath:
     def __init__(self, clock: Clock, criteria: Mapping[str, Criteria] | None = None) -> None:
         self._clock = clock
         self._criteria = dict(criteria or {})
-        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
         self._counts = Totals()
 
     @property
@@ -89,104 +282,38 @@ class OnlinePath:
 
         Raises
         ------
-        InputInvalid : more than one lead, or a device that changed its rate or gain within a stream.
+        InputInvalid : see `place`.
         """
         began_s = self._clock.now_s()
-        info = segment.recording.info
-        if len(info.leads) != 1:
-            raise InputInvalid(
-                f"the segment has {len(info.leads)} leads; the online path takes one.",
-                where="segment.leads",
-                remedy="Send one stream per lead.",
-            )
         key = (segment.patient, segment.device)
-        stream = self._streams.get(key)
+        kept = self._kept.get(key)
         self._count(received=1)
-        if stream is not None:
-            if segment.sequence in stream.receipts:
+        if kept is not None:
+            if segment.sequence in kept.receipts:
                 self._count(duplicates=1)
-                return msgspec.structs.replace(stream.receipts[segment.sequence], status="duplicate")
-            if segment.sequence < stream.next_sequence:
+                return msgspec.structs.replace(kept.receipts[segment.sequence], status="duplicate")
+            if segment.sequence < kept.stream.next_sequence:
                 self._count(late=1)
-                return Receipt("late", segment.sequence, None, stream.start_ns, 0.0)
-            if not self._continues(stream, segment):
-                stream = None
-        if stream is None:
-            stream = _Stream(
-                info.fs, info.leads[0], segment.start_ns, segment.sequence, 0, PatientState(), OrderedDict()
-            )
-        parts = self._fill_gap(stream, segment)
-        parts.append(
-            self._analyse(stream, segment.recording.counts[0], patient=segment.patient, is_last=is_last)
-        )
-        receipt = Receipt(
-            "analysed", segment.sequence, in_sequence(parts), stream.start_ns, self._clock.now_s() - began_s
-        )
-        stream.next_sequence = segment.sequence + 1
-        stream.receipts[segment.sequence] = receipt
-        while len(stream.receipts) > _REMEMBERED:
-            stream.receipts.popitem(last=False)
-        self._streams[key] = stream
-        self._count(analysed=1)
-        return receipt
-
-    def _continues(self, stream: _Stream, segment: Segment) -> bool:
-        """Whether the segment belongs to the stream; not after a silence that is too long to fill."""
-        info = segment.recording.info
-        if info.fs != stream.fs or info.leads[0] != stream.lead:
-            raise InputInvalid(
-                "the device changed its sampling rate, gain or lead within a stream.",
-                where="segment",
-                remedy="Use another device name for the new set-up.",
-            )
-        if segment.sequence == stream.next_sequence:
-            return True
-        self._count(gaps=1)
-        return 0 <= _gap(stream, segment) <= LONGEST_GAP_S * stream.fs
-
-    def _fill_gap(self, stream: _Stream, segment: Segment) -> list[Findings]:
-        """Missing samples for the segments that were lost; what is found meanwhile belongs to the answer."""
-        if segment.sequence == stream.next_sequence:
-            return []
-        gap = _gap(stream, segment)
-        piece = int(_PIECE_S * stream.fs)
-        return [
-            self._analyse(
-                stream,
-                np.full(min(piece, gap - start), missing(np.dtype(np.int32)), np.int32),
-                patient=segment.patient,
-                is_last=False,
-            )
-            for start in range(0, gap, piece)
-        ]
-
-    def _analyse(self, stream: _Stream, counts: _OneLead, *, patient: str, is_last: bool) -> Findings:
-        samples = counts.astype(np.int32)
-        if counts.dtype == np.int16:
-            samples[counts == missing(counts.dtype)] = missing(np.dtype(np.int32))
-        ecg = Ecg(
-            fs=stream.fs,
-            gain=stream.lead.gain,
-            baseline=stream.lead.baseline,
-            lead=stream.lead.name,
-            first=stream.next_position,
+                return Receipt("late", segment.sequence, None, kept.stream.start_ns, 0.0)
+        placed = place(
+            kept.stream if kept else None,
+            segment,
             is_last=is_last,
-            samples=samples,
-            criteria=self._criteria.get(patient),
+            criteria=self._criteria.get(segment.patient),
         )
-        result, stream.state = analyse(ecg, stream.state)
-        stream.next_position += samples.size
-        if result.findings is None:
-            raise DefectError("the pipeline left no findings.")
-        return result.findings
+        findings, state = advance(placed, kept.state if kept else PatientState())
+        receipt = Receipt(
+            "analysed", segment.sequence, findings, placed.after.start_ns, self._clock.now_s() - began_s
+        )
+        receipts = OrderedDict[int, Receipt]() if kept is None or placed.is_begin else kept.receipts
+        receipts[segment.sequence] = receipt
+        while len(receipts) > _REMEMBERED:
+            receipts.popitem(last=False)
+        self._kept[key] = _Kept(placed.after, state, receipts)
+        self._count(analysed=1, gaps=int(placed.has_gap))
+        return receipt
 
     def _count(self, **more: int) -> None:
         self._counts = msgspec.structs.replace(
             self._counts, **{name: getattr(self._counts, name) + value for name, value in more.items()}
         )
-
-
-def _gap(stream: _Stream, segment: Segment) -> int:
-    """Samples between the end of the stream and the segment."""
-    due_ns = stream.start_ns + round(stream.next_position * 1e9 / stream.fs)
-    return round((segment.start_ns - due_ns) * stream.fs / 1e9)

@@ -15,16 +15,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.errors import DefectError
+from einthoven.errors import DefectError, EinthovenError
 from einthoven.evaluation import CLASS_MAPS, Labels, labels_of, pair_beats
 from einthoven.evaluation.beats import inside
-from einthoven.functions import Ecg, PatientState, analyse
+from einthoven.functions import Ecg, PatientState, analyse, analyse_batch
 from einthoven.records import open_recording, read_annotations
 from einthoven.signal.resampling import FS, UNITS_PER_MV, fill, ratio_of, resample
 
-__all__ = ["PEERS", "Sample", "Timing", "kernel_times_s", "samples_of", "stream_us", "time_all"]
+__all__ = [
+    "BATCH",
+    "PEERS",
+    "Sample",
+    "Timing",
+    "batch_us",
+    "kernel_times_s",
+    "samples_of",
+    "stream_us",
+    "time_all",
+]
 
 SEGMENT: Final = 30 * FS
+BATCH: Final = 16
+"""Patients of a batch."""
 WINDOW: Final = 18
 """150 ms at 125 Hz, in whole samples."""
 Floats = NDArray[np.float64]
@@ -250,3 +262,20 @@ def stream_us(samples: list[Sample]) -> float:
         _, state = analyse(ecg, state)
         spent.append(time.perf_counter() - began_s)
     return 1e6 * float(np.median(spent))
+
+
+def batch_us(samples: list[Sample], turns: int) -> float:
+    """Median time of one segment in batches of `BATCH` running streams, each with its own state, µs."""
+    states: list[PatientState | None] = [None] * BATCH
+    spent = []
+    for turn in range(turns):
+        chosen = [samples[(BATCH * turn + patient) % len(samples)] for patient in range(BATCH)]
+        ecgs = [Ecg(first=SEGMENT * turn, is_last=False, samples=sample.counts) for sample in chosen]
+        began_s = time.perf_counter()
+        answers = analyse_batch(ecgs, states)
+        spent.append(time.perf_counter() - began_s)
+        for patient, answer in enumerate(answers):
+            if isinstance(answer, EinthovenError):
+                raise answer
+            states[patient] = answer[1]
+    return 1e6 * float(np.median(spent)) / BATCH

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.alerts import AlertBook, Change
+from einthoven.alerts import AlertBook, Change, sightings_of
 from einthoven.clock import Clock
 from einthoven.errors import InputInvalid
 from einthoven.runtime.online import OnlinePath, Receipt, Totals
@@ -144,7 +144,7 @@ class Player:
 
     @property
     def book(self) -> AlertBook:
-        """The alerts so far."""
+        """The alerts so far; their times count from the beginning of each stream."""
         return self._book
 
     def at_s(self) -> float:
@@ -185,14 +185,15 @@ class Player:
         receipt = self._online.receive(stream.next(epoch_ns), is_last=is_last)
         changes: tuple[Change, ...] = ()
         if receipt.findings is not None:
-            changes = self._book.receive(
-                stream.patient, receipt.findings.conditions, fs=receipt.findings.fs, at_s=self.at_s()
+            found = receipt.findings
+            sightings = sightings_of(
+                found.conditions, fs=found.fs, start_ns=0, until=found.until, is_over=is_last
             )
+            changes = self._book.receive(stream.patient, sightings, self.at_s())
         for change in changes:
             if change.what == "raised":
-                is_technical = change.alert.priority == "technical"
-                self._technical += is_technical
-                self._raised += not is_technical
+                self._technical += change.alert.is_technical
+                self._raised += not change.alert.is_technical
         if len(self._latencies_ms) < _LATENCIES_KEPT:
             self._latencies_ms.append(1000 * (self.at_s() - due_s) / self._speed)
         return Analysed(stream.patient, self.at_s(), receipt, changes)

@@ -9,12 +9,13 @@ every beat, f waves are not. Deviations: entropies over at most 48 intervals wit
 6 % of the median; the P zone is four cosine coefficients of twelve samples.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
+from einthoven.signal.selection import EMPTY, SLOTS, select, select_by_rank
 
 __all__ = [
     "ATRIAL_FEATURES",
@@ -22,8 +23,10 @@ __all__ = [
     "P_SHAPE_STEP",
     "SUMS",
     "WINDOW_BEATS",
+    "Room",
     "atrial_features",
     "p_shapes",
+    "room",
 ]
 
 P_SHAPE: Final = 4
@@ -39,6 +42,8 @@ _STEPS: Final = 4096
 _ALIKE: Final = round(TOLERANCE * _STEPS)
 _WIDE: Final = round(2 * TOLERANCE * _STEPS)
 _NEAR: Final = round(0.08 * _STEPS)
+_PLACES: Final = 12
+"""Binary places of an interval that may be used; a pause, at most 20 s, is none."""
 _FARTHEST: Final = round(0.3 * _STEPS)
 
 _POINTS = np.arange(-31, -8, 2)
@@ -87,6 +92,19 @@ ATRIAL_FEATURES: Final = (
 _V, _Q = 2, 4
 
 
+class Room(NamedTuple):
+    """Where `atrial_features` works: a judgement every five seconds is too often to ask for memory."""
+
+    positions: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+    agreement: NDArray[np.uint8]
+    sound: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
+    sums: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    whole: NDArray[np.int32]
+
+
 def p_shapes(
     cleaned: NDArray[np.int16], first: int, beats: NDArray[np.int64], amplitudes: NDArray[np.float64]
 ) -> NDArray[np.int8]:
@@ -121,51 +139,64 @@ def _p_shapes(cleaned, first, beats, amplitudes, points, cosines, out):  # type:
 
 
 @kernel
-def _upper_median(values, count):  # type: ignore[no-untyped-def]
-    """Upper median of the first ``count`` values, sorting them in place."""
-    for i in range(1, count):
-        v = values[i]
-        j = i
-        while j > 0 and values[j - 1] > v:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = v
-    return values[count // 2]
+def room():  # type: ignore[no-untyped-def]
+    """Room for any number of judgements, one after the other."""
+    return Room(
+        np.empty(WINDOW_BEATS, np.int64),
+        np.empty(WINDOW_BEATS, np.uint8),
+        np.empty(WINDOW_BEATS, np.uint8),
+        np.empty(WINDOW_BEATS, np.bool_),
+        np.empty(WINDOW_BEATS, np.bool_),
+        np.empty(SUMS + 1, np.int64),
+        np.empty((4, SLOTS), np.float64),
+        np.empty((3, SLOTS), np.int32),
+    )
 
 
-@kernel
+@part
 def _is_narrow(kind):  # type: ignore[no-untyped-def]
     return kind != _V and kind != _Q
 
 
-@kernel
+@part
+def _in_steps(values, m, out):  # type: ignore[no-untyped-def]
+    """In integers, and beyond the first ``m`` so far away that they resemble none."""
+    for i in range(WINDOW_BEATS):
+        out[i] = np.int32(min(np.rint(values[i] * _STEPS), 1e6)) if i < m else np.int32(1 << 30)
+
+
+@part
+def _alike(x, m):  # type: ignore[no-untyped-def]
+    """Of pairs among the first ``m``: how many are alike; ``x`` as `_in_steps`."""
+    alike = np.int64(0)
+    for i in range(m):
+        near = np.int32(0)
+        for j in range(WINDOW_BEATS):
+            near = np.int32(near + np.int32(abs(x[j] - x[i]) < _ALIKE))
+        alike += near
+    return (alike - m) // 2
+
+
+@part
 def _pairs(x, y, m):  # type: ignore[no-untyped-def]
     """Of pairs among the first ``m``: x alike, y alike, y within twice as much, both alike, both near.
 
-    Last the sum over each one's distance to the nearest other.
+    Last the sum over each one's distance to the nearest other. ``x`` and ``y`` as `_in_steps`.
     """
-    whole_x, whole_y = np.empty(m, np.int32), np.empty(m, np.int32)
-    for i in range(m):
-        whole_x[i] = np.int32(min(np.rint(x[i] * _STEPS), 1e6))
-        whole_y[i] = np.int32(min(np.rint(y[i] * _STEPS), 1e6))
-    apart = np.empty(m, np.int32)
     begin = end = wide = both = near = total = np.int64(0)
     for i in range(m):
-        a, b = whole_x[i], whole_y[i]
+        a, b = x[i], y[i]
         begins = ends = wider = boths = nears = np.int32(0)
-        for j in range(m):
-            dx, dy = abs(whole_x[j] - a), abs(whole_y[j] - b)
+        nearest = np.int32(_FARTHEST)
+        for j in range(WINDOW_BEATS):
+            dx, dy = abs(x[j] - a), abs(y[j] - b)
             larger = max(dx, dy)
-            apart[j] = larger
+            nearest = min(nearest, larger if j != i else np.int32(_FARTHEST))
             begins = np.int32(begins + np.int32(dx < _ALIKE))
             ends = np.int32(ends + np.int32(dy < _ALIKE))
             wider = np.int32(wider + np.int32(dy < _WIDE))
             boths = np.int32(boths + np.int32(larger < _ALIKE))
             nears = np.int32(nears + np.int32(larger < _NEAR))
-        apart[i] = _FARTHEST
-        nearest = np.int32(_FARTHEST)
-        for j in range(m):
-            nearest = min(nearest, apart[j])
         begin += begins
         end += ends
         wide += wider
@@ -183,14 +214,19 @@ def _pairs(x, y, m):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
-def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out):  # type: ignore[no-untyped-def]
+@part
+def atrial_features(  # type: ignore[no-untyped-def]
+    positions, classes, agreement, sound, n, sums, unusable, room, out
+):
     """Fill ``out`` from the last ``n`` beats, oldest first; False when they are too few.
 
     ``sound[k]``: the interval before beat k may be used. ``sums``: see `SUMS`. ``unusable``: share of the
     seconds.
     """
-    usable = np.zeros(WINDOW_BEATS, np.bool_)
+    rr, x, y, some = room.numbers[0], room.numbers[1], room.numbers[2], room.numbers[3]
+    intervals, whole_x, whole_y = room.whole[0], room.whole[1], room.whole[2]
+    usable = room.usable
+    usable[:] = False
     steps = 0
     for attempt in range(2):
         steps = 0
@@ -202,20 +238,18 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
             break
     if steps < LEAST_STEPS or sums[P_SHAPE + 2] < 1:
         return False
-    rr = np.empty(WINDOW_BEATS, np.float64)
-    some = np.empty(WINDOW_BEATS, np.float64)
+    intervals[:] = EMPTY
     total = 0.0
     m = np.int64(0)
     for k in range(1, n):
         rr[k] = positions[k] - positions[k - 1]
         if usable[k]:
-            some[m] = rr[k]
+            intervals[m] = np.int32(rr[k])
             total += rr[k]
             m += 1
     mean = total / m
-    median = _upper_median(some, m)
-    x = np.empty(WINDOW_BEATS, np.float64)
-    y = np.empty(WINDOW_BEATS, np.float64)
+    median = np.float64(select(intervals, m // 2, 0, _PLACES))
+    some[:] = np.inf
     over6 = over12 = early = late = 0
     step_sum = 0.0
     product = power = 0.0
@@ -236,13 +270,15 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
             product += a * b
             power += b * b
             m += 1
-    out[0] = _upper_median(some, m)
+    out[0] = select_by_rank(some, m, m // 2)
     out[1] = over6 / m
     out[2] = over12 / m
     out[3] = step_sum / m
     # Pairs of steps: how many begin alike, end alike, both.
     pairs = m * (m - 1) // 2
-    begin, end, wide, both, near, nearest = _pairs(x, y, m)
+    _in_steps(x, m, whole_x)
+    _in_steps(y, m, whole_y)
+    begin, end, wide, both, near, nearest = _pairs(whole_x, whole_y, m)
     out[4] = -np.log((end + 1) / (pairs + 2))
     out[5] = wide / pairs
     out[6] = -np.log((both + 1) / (begin + 2))
@@ -297,7 +333,8 @@ def atrial_features(positions, classes, agreement, sound, n, sums, unusable, out
             if k > 1 and sound[k - 1]:
                 over6 += abs(rr[k] - rr[k - 1]) / median > 0.06
                 count += 1
-    alike, _, _, _, _, _ = _pairs(some, some, m)
+    _in_steps(some, m, whole_x)
+    alike = _alike(whole_x, m)
     out[29] = over6 / max(count, 1)
     out[30] = -np.log((2 * alike + 2) / (m * (m - 1) + 4.0))
     return True

@@ -12,7 +12,7 @@ the whole recording give the same beats.
 """
 
 import functools
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -177,7 +177,8 @@ def detect(
     if until <= after:
         return np.empty(0, np.int64), after, trace
     judges = judges or load_judges()
-    maxima = _maxima(envelope, first, end, trace)
+    maxima = np.empty(max(end // BLOCK - trace.first_block, 0), np.int32)
+    maxima[: trace.maxima.size] = trace.maxima
     found, table = _judge(
         envelope,
         first,
@@ -187,21 +188,13 @@ def detect(
         until,
         known_until,
         trace.first_block,
+        trace.maxima.size,
         maxima,
         trace[2:],
-        judges.first,
-        judges.second,
+        *_plain(judges),
     )
     keep = max(0, until // BLOCK - LEVEL_BLOCKS - 2 - trace.first_block)
     return found, until, Trace(trace.first_block + keep, maxima[keep:].copy(), until + REFRACTORY, *table)
-
-
-def _maxima(envelope: NDArray[np.int32], first: int, end: int, trace: Trace) -> NDArray[np.int32]:
-    maxima = np.zeros(max(end // BLOCK - trace.first_block, 0), np.int32)
-    known = trace.maxima.size
-    maxima[:known] = trace.maxima
-    candidates.block_maxima(envelope, first, trace.first_block, known, maxima)
-    return maxima
 
 
 def judge_at_first_sight(
@@ -213,14 +206,20 @@ def judge_at_first_sight(
     the first network is told of each, what the second is told, and the first network's scores; without a
     ``first`` network the last two are zero.
     """
-    maxima = _maxima(envelope, 0, envelope.size, Trace.empty(0))
+    maxima = np.empty(envelope.size // BLOCK, np.int32)
     fiducials, inputs, compared, scores = _first_sight(
-        envelope, cleaned, maxima, first or _NOBODY, first is not None
+        envelope, cleaned, maxima, tuple(first or _NOBODY), first is not None
     )
     return fiducials, inputs, compared, scores
 
 
-_NOBODY: Final = Perceptron(
+def _plain(judges: Judges) -> tuple[tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
+    """As plain tuples: of a named one the dispatcher reads every name, each time."""
+    a, b, c = judges.second
+    return tuple(judges.first), (tuple(a), tuple(b), tuple(c))
+
+
+_NOBODY: Final = Perceptron.of(
     np.zeros(INPUTS, np.float32),
     np.zeros(INPUTS, np.float32),
     np.array([INPUTS, 1]),
@@ -271,6 +270,7 @@ def _judge(  # type: ignore[no-untyped-def]
     until,
     known_until,
     first_block,
+    known_blocks,
     maxima,
     before,
     judge,
@@ -282,9 +282,9 @@ def _judge(  # type: ignore[no-untyped-def]
     at = np.empty(most, np.int64)
     level = np.empty(most, np.int32)
     at[:old] = positions
-    count = old + candidates.find(
-        envelope, first, known, known_until, first_block, maxima, at[old:], level[old:]
-    )
+    tops = candidates.hills(envelope)
+    candidates.block_maxima(tops, first, first_block, known_blocks, maxima)
+    count = old + candidates.find(tops, first, known, known_until, first_block, maxima, at[old:], level[old:])
     at, level = at[:count], level[:count]
     logs, shares = np.empty(count, np.int16), np.empty(count, np.int16)
     windows = np.empty((count, WINDOW), np.int8)
@@ -302,7 +302,7 @@ def _judge(  # type: ignore[no-untyped-def]
         scored -= 1
     inputs = np.empty((scored - old, INPUTS), np.float32)
     candidates.describe(
-        envelope, first, cleaned, cleaned_first, old, scored, at, level, logs, windows, liked, inputs
+        tops, first, cleaned, cleaned_first, old, scored, at, level, logs, windows, liked, inputs
     )
     odds = np.empty(scored - old, np.float32)
     perceptron.answer(inputs, scored - old, judge, odds)
@@ -371,7 +371,9 @@ def _first_sight(envelope, cleaned, maxima, judge, is_judged):  # type: ignore[n
     end = maxima.size * BLOCK - RADIUS
     at = np.empty(max(end, 0) // RADIUS + 2, np.int64)
     level = np.empty(at.size, np.int32)
-    count = candidates.find(envelope, 0, 0, end, 0, maxima, at, level)
+    tops = candidates.hills(envelope)
+    candidates.block_maxima(tops, 0, 0, 0, maxima)
+    count = candidates.find(tops, 0, 0, end, 0, maxima, at, level)
     at, level = at[:count], level[:count]
     logs, shares = np.empty(count, np.int16), np.empty(count, np.int16)
     windows = np.empty((count, WINDOW), np.int8)
@@ -379,7 +381,7 @@ def _first_sight(envelope, cleaned, maxima, judge, is_judged):  # type: ignore[n
     candidates.measure(envelope, 0, at, level, logs, shares, liked)
     candidates.look(cleaned, 0, at, windows)
     inputs = np.empty((count, INPUTS), np.float32)
-    candidates.describe(envelope, 0, cleaned, 0, 0, count, at, level, logs, windows, liked, inputs)
+    candidates.describe(tops, 0, cleaned, 0, 0, count, at, level, logs, windows, liked, inputs)
     firsts = np.zeros(count, np.int16)
     rows = np.zeros((count, DOUBT_INPUTS + INPUTS), np.float32)
     if is_judged:

@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
+from einthoven.signal.selection import EMPTY
 
 __all__ = [
     "AHEAD",
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "describe",
     "find",
+    "hills",
     "look",
     "measure",
 ]
@@ -66,6 +68,10 @@ SCORE: Final = 256
 
 WINDOW: Final = 9
 """Clean samples of a candidate that are compared, every second one, the fiducial in the middle."""
+MARGIN: Final = VIEW + 26
+"""Zeros around the envelope, so that nothing need ask where it ends."""
+_ROOM: Final = 16
+"""Room for the blocks of a level, a whole number of vectors."""
 _APART: Final = 25
 """Samples between candidates that may be compared."""
 _BEFORE_MOST, _AFTER_MOST = 12, 5
@@ -76,10 +82,11 @@ _SHAPE = np.array(
     [-100, -80, -64, -52, -42, -34, -26, -20, -14, -9, -5, 0, 5, 9, 14, 20, 26, 34, 42, 52, 64, 80, 100]
 )
 _RINGS = np.array([12, 25, 40, 60, 80, 100, 125, 150])
+_RINGS_EACH: Final = _RINGS.size - 1
 _QUIET_STEP: Final = 12
 _QUIET_STEPS: Final = 12
 _LIKENESSES: Final = 6
-INPUTS: Final = _WAVE.size + _SHAPE.size + 2 * (_RINGS.size - 1) + _LIKENESSES + 4
+INPUTS: Final = _WAVE.size + _SHAPE.size + 2 * _RINGS_EACH + _LIKENESSES + 4
 """What the first network is told of a candidate."""
 
 _NEIGHBOURS = np.array([12, 25, 38, 50, 62, 75, 90, 105, 120, 135, 150])
@@ -88,89 +95,94 @@ DOUBT_INPUTS: Final = 1 + 4 * (_NEIGHBOURS.size - 1) + 6 + 6
 """What the second network is told besides."""
 
 
-@kernel
+@part
 def _log(value):  # type: ignore[no-untyped-def]
-    """256 times the logarithm to base 2 of a positive integer, linear between powers of two."""
-    power = 0
-    rest = value
-    if rest >= 1 << 16:
-        rest >>= 16
-        power += 16
-    if rest >= 1 << 8:
-        rest >>= 8
-        power += 8
-    if rest >= 1 << 4:
-        rest >>= 4
-        power += 4
-    if rest >= 1 << 2:
-        rest >>= 2
-        power += 2
-    if rest >= 1 << 1:
-        power += 1
-    return 256 * power + (((value << 8) >> power) & 255)
+    """256 times the logarithm to base 2 of a positive integer, linear between powers of two.
+
+    Exponent and first eight binary places of the same number in floating point.
+    """
+    return (np.float64(value).view(np.int64) >> np.int64(44)) - np.int64(256 * 1023)
 
 
 @kernel
-def block_maxima(envelope, first, first_block, known, maxima):  # type: ignore[no-untyped-def]
-    """Largest envelope of each whole block; the first ``known`` are there already."""
+def hills(envelope):  # type: ignore[no-untyped-def]
+    """The envelope between `MARGIN` zeros on both sides, and the largest of each 8 and each 16 from there on.
+
+    So the largest of any 8 to 32 is told by looking at two. Shape (3, size and margins).
+    """
+    whole = np.zeros((3, envelope.size + 2 * MARGIN), np.int32)
+    whole[0, MARGIN : MARGIN + envelope.size] = envelope
+    two, four = np.zeros(whole.shape[1], np.int32), np.zeros(whole.shape[1], np.int32)
+    _larger(whole[0], 1, two)
+    _larger(two, 2, four)
+    _larger(four, 4, whole[1])
+    _larger(whole[1], 8, whole[2])
+    return whole
+
+
+@part
+def block_maxima(tops, first, first_block, known, maxima):  # type: ignore[no-untyped-def]
+    """Largest envelope of each whole block, see `hills`; the first ``known`` are there already."""
     for b in range(known, maxima.size):
-        start = (first_block + b) * BLOCK - first
-        top = np.int32(0)
-        for i in range(max(0, start), start + BLOCK):
-            top = max(top, envelope[i])
+        start = MARGIN + (first_block + b) * BLOCK - first
+        top = tops[2, start + BLOCK - 16]
+        for i in range(start, start + BLOCK - 16, 16):
+            top = max(top, tops[2, i])
         maxima[b] = top
 
 
-@kernel
-def _level(maxima, block):  # type: ignore[no-untyped-def]
-    """Median (lower) of the two-block maxima up to ``block``, an index into ``maxima``."""
-    near = np.empty(LEVEL_BLOCKS + 1, np.int32)
+@part
+def _larger(values, apart, out):  # type: ignore[no-untyped-def]
+    """The larger of each and the one ``apart`` after it."""
+    after = values[apart:]
+    for i in range(after.size):
+        out[i] = max(values[i], after[i])
+
+
+@part
+def _level(maxima, block, near):  # type: ignore[no-untyped-def]
+    """Median (lower) of the two-block maxima up to ``block``, an index into ``maxima``; ``near`` is room."""
     count = 0
     for b in range(max(0, block - LEVEL_BLOCKS), block + 1):
-        value = max(maxima[b], maxima[b - 1]) if b > 0 else maxima[b]
-        j = count
-        while j > 0 and near[j - 1] > value:
-            near[j] = near[j - 1]
-            j -= 1
-        near[j] = value
+        near[count] = max(maxima[b], maxima[b - 1]) if b > 0 else maxima[b]
         count += 1
-    return max(near[(count - 1) // 2], np.int32(FLOOR))
+    level = np.int32(FLOOR)
+    for i in range(count):
+        below = np.int32(0)
+        for j in range(_ROOM):
+            below = np.int32(below + np.int32(near[j] < near[i]))
+        level = max(level, near[i] if below <= (count - 1) // 2 else np.int32(0))
+    return level
 
 
 @kernel
-def find(envelope, first, begin, stop, first_block, maxima, at, level):  # type: ignore[no-untyped-def]
-    """Candidates from ``begin`` to before ``stop``; fills ``at`` and ``level``, returns how many."""
-    size = envelope.size
+def find(tops, first, begin, stop, first_block, maxima, at, level):  # type: ignore[no-untyped-def]
+    """Candidates from ``begin`` to before ``stop``; fills ``at`` and ``level``, returns how many.
+
+    ``tops``: see `hills`; the envelope begins at ``first``.
+    """
+    here, eight = tops[0, MARGIN + begin - first :], tops[1, MARGIN + begin - first :]
+    eight_before = tops[1, MARGIN + begin - first - RADIUS :]
+    is_peak = np.zeros(max(stop - begin, 0), np.bool_)
+    for i in range(is_peak.size):
+        ahead = max(eight[i + 1], eight[i + 1 + RADIUS - 8])
+        behind = max(eight_before[i], eight_before[i + RADIUS - 8])
+        is_peak[i] = (here[i] > SILENCE) & (here[i] >= ahead) & (here[i] > behind)
+    near = np.full(_ROOM, EMPTY, np.int32)
     count = 0
     last_block = np.int64(-(1 << 62))
     here_level = np.int64(FLOOR)
-    i = begin - first
-    while i < stop - first:
-        block = max((first + i) // BLOCK - first_block, 0)  # a first part of a block has no level
+    for i in range(is_peak.size):
+        if not is_peak[i]:
+            continue
+        block = max((begin + i) // BLOCK - first_block, 0)  # a first part of a block has no level
         if block != last_block:
             last_block = block
-            here_level = np.int64(_level(maxima, block))
-        here = envelope[i]
-        if here <= SILENCE or LEAST * np.int64(here) <= here_level:
-            i += 1
-            continue
-        is_peak = True
-        skip = 1
-        for j in range(i + 1, min(size, i + RADIUS + 1)):
-            if envelope[j] > here:
-                is_peak = False
-                skip = j - i
-                break
-        if is_peak:
-            for j in range(max(0, i - RADIUS), i):
-                if envelope[j] >= here:
-                    is_peak = False
-                    break
-        if is_peak:
-            at[count] = first + i
+            here_level = np.int64(_level(maxima, block, near))
+        if LEAST * np.int64(here[i]) > here_level:
+            at[count] = begin + i
             level[count] = here_level
             count += 1
-        i += skip
     return count
 
 
@@ -204,67 +216,80 @@ def look(cleaned, first, at, windows):  # type: ignore[no-untyped-def]
 
 @kernel
 def describe(  # type: ignore[no-untyped-def]
-    envelope, first, cleaned, cleaned_first, begin, stop, at, level, logs, windows, liked, rows
+    tops, first, cleaned, cleaned_first, begin, stop, at, level, logs, windows, liked, rows
 ):
     """Inputs of the candidates from ``begin`` to before ``stop``; the others are there to be compared with.
 
-    ``logs`` of the heights, 1/256; ``liked`` tells who is large enough to be compared with.
+    ``tops``: see `hills`. ``logs`` of the heights, 1/256; ``liked`` tells who is large enough to be compared
+    with.
     """
-    size = envelope.size
-    clean_size = cleaned.size
+    wave = np.zeros(_WAVE.size, np.int32)
+    heights = np.empty(_SHAPE.size + 2 * _RINGS_EACH, np.int64)
+    quiet = np.empty(2 * _QUIET_STEPS + 1, np.int64)
+    envelope = tops[0]
     for k in range(begin, stop):
-        p = at[k] - first
-        q = at[k] - cleaned_first
+        p = at[k] - first + MARGIN
         row = rows[k - begin]
-        base = np.int64(level[k]) // 512 + 1
-        level_log = _log(np.int64(level[k]))
-        scale = np.float32(0.5 / (_WAVE.size * np.sqrt(np.float64(level[k]))))
-        total = np.int64(0)
+        here = np.int64(level[k])
+        base = here // 512 + 1
+        level_log = _log(here)
+        height_log = _log(np.int64(envelope[p]) + base)
+        _strided(cleaned, at[k] - cleaned_first, wave)
+        total = np.int32(0)
         for i in range(_WAVE.size):
-            j = q + _WAVE[i]
-            if 0 <= j < clean_size:
-                total += cleaned[j]
+            total = np.int32(total + wave[i])
+        scale = np.float32(0.5 / (_WAVE.size * np.sqrt(np.float64(here))))
         for i in range(_WAVE.size):
-            j = q + _WAVE[i]
-            value = np.int64(cleaned[j]) if 0 <= j < clean_size else np.int64(0)
-            turned = np.float32(_WAVE.size * value - total) * scale
+            turned = np.float32(np.int32(_WAVE.size) * wave[i] - total) * scale
             row[i] = min(max(turned, np.float32(-4)), np.float32(4))
+        for i in range(_SHAPE.size):
+            heights[i] = envelope[p + _SHAPE[i]]
+        for ring in range(_RINGS_EACH):
+            near, far = _RINGS[ring], _RINGS[ring + 1]
+            width = 8 if far - near < 16 else 16
+            highest = tops[1] if far - near < 16 else tops[2]
+            heights[_SHAPE.size + ring] = max(highest[p - far], highest[p - near - width])
+            heights[_SHAPE.size + _RINGS_EACH + ring] = max(
+                highest[p + near + 1], highest[p + far + 1 - width]
+            )
         o = _WAVE.size
         for i in range(_SHAPE.size):
-            j = p + _SHAPE[i]
-            value = np.int64(envelope[j]) if 0 <= j < size else np.int64(0)
-            row[o + i] = np.float32(_log(value + base) - level_log) / np.float32(256)
-        o += _SHAPE.size
-        height_log = _log(np.int64(envelope[p]) + base)
-        for side in range(2):
-            for ring in range(_RINGS.size - 1):
-                if side == 0:
-                    start, stop = p - _RINGS[ring + 1], p - _RINGS[ring]
-                else:
-                    start, stop = p + _RINGS[ring] + 1, p + _RINGS[ring + 1] + 1
-                top = np.int32(0)
-                for j in range(max(0, start), min(size, stop)):
-                    top = max(top, envelope[j])
-                row[o] = np.float32(_log(np.int64(top) + base) - height_log) / np.float32(256)
-                o += 1
+            row[o + i] = np.float32(_log(heights[i] + base) - level_log) / np.float32(256)
+        for i in range(_SHAPE.size, _SHAPE.size + 2 * _RINGS_EACH):
+            row[o + i] = np.float32(_log(heights[i] + base) - height_log) / np.float32(256)
+        o += heights.size
         _liken(k, at, logs, windows, liked, row, o)
         o += _LIKENESSES
         row[o] = np.float32(level_log - _log(np.int64(FLOOR))) / np.float32(256)
-        some = large = 0
-        for step in range(-_QUIET_STEPS, _QUIET_STEPS + 1):
-            j = p + _QUIET_STEP * step
-            if 0 <= j < size:
-                some += 64 * np.int64(envelope[j]) > level[k]
-                large += 16 * np.int64(envelope[j]) > level[k]
+        for i in range(quiet.size):
+            quiet[i] = envelope[p + _QUIET_STEP * (i - _QUIET_STEPS)]
+        some = large = np.int64(0)
+        for i in range(quiet.size):
+            some += 64 * quiet[i] > here
+            large += 16 * quiet[i] > here
         row[o + 1] = some / np.float32(2 * _QUIET_STEPS + 1)
         row[o + 2] = large / np.float32(2 * _QUIET_STEPS + 1)
         row[o + 3] = np.float32(logs[k] - level_log) / np.float32(256)
 
 
-@kernel
+@part
+def _strided(cleaned, centre, wave):  # type: ignore[no-untyped-def]
+    """Every second clean sample around a position; 0 where there is none."""
+    start = centre + _WAVE[0]
+    if start >= 0 and start + 2 * _WAVE.size <= cleaned.size:
+        part = cleaned[start : start + 2 * _WAVE.size]
+        for i in range(_WAVE.size):
+            wave[i] = part[2 * i]
+        return
+    for i in range(_WAVE.size):
+        j = start + 2 * i
+        wave[i] = cleaned[j] if 0 <= j < cleaned.size else 0
+
+
+@part
 def _liken(k, at, logs, windows, liked, row, o):  # type: ignore[no-untyped-def]
     """Likeness to the candidates around: the four best, the share of good ones, and their relative size."""
-    best = np.full(4, np.float32(-1), np.float32)
+    best = second = third = fourth = np.float32(-1)
     good = np.int64(0)
     number = 0
     weights = np.float64(1e-3)
@@ -287,15 +312,12 @@ def _liken(k, at, logs, windows, liked, row, o):  # type: ignore[no-untyped-def]
                     weight = (likeness - 0.5) * (likeness - 0.5)
                     sizes += weight * (np.int64(logs[k]) - np.int64(logs[j]))
                     weights += weight
-                if likeness > best[3]:
-                    slot = 3
-                    while slot > 0 and best[slot - 1] < likeness:
-                        best[slot] = best[slot - 1]
-                        slot -= 1
-                    best[slot] = likeness
+                fourth = max(fourth, min(third, likeness))
+                third = max(third, min(second, likeness))
+                second = max(second, min(best, likeness))
+                best = max(best, likeness)
             j += step
-    for i in range(4):
-        row[o + i] = best[i]
+    row[o], row[o + 1], row[o + 2], row[o + 3] = best, second, third, fourth
     row[o + 4] = good / np.float32(max(number, 1))
     row[o + 5] = min(max(np.float32(sizes / weights / 256), np.float32(-4)), np.float32(4))
 
@@ -398,7 +420,7 @@ def compare(k, at, logs, shares, windows, firsts, is_primary, own, row):  # type
             row[o + i] = -own[i]
 
 
-@kernel
+@part
 def _insert(values, count, value):  # type: ignore[no-untyped-def]
     j = count
     while j > 0 and values[j - 1] > value:
@@ -407,7 +429,7 @@ def _insert(values, count, value):  # type: ignore[no-untyped-def]
     values[j] = value
 
 
-@kernel
+@part
 def measure(envelope, first, at, level, logs, shares, liked):  # type: ignore[no-untyped-def]
     """Logarithms (1/256) of height and of height over level, and who is large enough to be compared with."""
     for k in range(at.size):

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
+from einthoven.signal.lanes import LANES, ROWS, dense, in_whole_lanes, rectify, whole
 from einthoven.signal.learning import CLASSES, Ensemble, Head
 from einthoven.signal.perceptron import exponential
 from einthoven.signal.shipped import shipped
 
 __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model", "vote"]
 
-_LANES: Final = 64
-_REGISTER: Final = 16
+_ROWS_AT_ONCE: Final = 256
+"""Beats whose values between the layers are kept at a time."""
 MODEL_FILE: Final = "beat-classes.msgpack"
 MODEL_SHA256: Final = "5bd712e098fcae4cce771e35978e680e53ff3f53ddab13081f67a7161745f427"
 
@@ -53,8 +54,8 @@ class HeadArrays(NamedTuple):
     inverse_spread: NDArray[np.float32]
     sizes: NDArray[np.int64]
     """Width of each layer, input first."""
-    weights: NDArray[np.float32]
-    """Per perceptron and layer: the matrix (in, out) row by row, then the bias."""
+    layers: NDArray[np.float32]
+    """Of each perceptron, as `lanes.dense` reads them."""
     networks: int
 
 
@@ -93,12 +94,13 @@ def _unpack(head: _PackedHead) -> HeadArrays:
     mean, spread, weights = (
         np.frombuffer(part, "<f4").astype(np.float32) for part in (head.mean, head.spread, head.weights)
     )
+    each = np.split(weights, head.networks)
     return HeadArrays(
         columns=np.array(head.columns, np.int64),
         mean=mean,
         inverse_spread=(1 / spread).astype(np.float32),
         sizes=np.array(head.sizes, np.int64),
-        weights=weights,
+        layers=np.concatenate([in_whole_lanes(one, head.sizes) for one in each]),
         networks=head.networks,
     )
 
@@ -139,29 +141,25 @@ def _ballot(
     classes = np.empty(len(features), np.uint8)
     confidences = np.empty(len(features), np.uint8)
     shares = np.empty((len(features), len(CLASSES)), np.float32)
-    _classify(features, model.shape, model.rhythm, classes, confidences, shares)
+    # As plain tuples: of a named one the dispatcher reads every name, each time.
+    _classify(features, tuple(model.shape), tuple(model.rhythm), classes, confidences, shares)
     return classes, confidences, shares
 
 
 @kernel
 def _classify(features, shape, rhythm, classes, confidences, shares):  # type: ignore[no-untyped-def]
-    votes = np.empty((3, _LANES), np.float32)
-    early = np.empty((2, _LANES), np.float32)
-    widest = max(np.max(shape.sizes), np.max(rhythm.sizes))
-    scaled = np.empty((widest, _LANES), np.float32)
-    a = np.empty((widest, _LANES), np.float32)
-    b = np.empty((widest, _LANES), np.float32)
-    for first in range(0, features.shape[0], _LANES):
-        n = min(_LANES, features.shape[0] - first)
-        scaled[:] = 0
-        _vote(features, first, n, shape, scaled, a, b, votes)
-        _vote(features, first, n, rhythm, scaled, a, b, early)
-        for k in range(n):
+    most = min(whole(features.shape[0], ROWS), _ROWS_AT_ONCE)
+    votes, early = np.empty((most, LANES), np.float32), np.empty((most, LANES), np.float32)
+    for first in range(0, features.shape[0], _ROWS_AT_ONCE):
+        rows = features[first : min(first + _ROWS_AT_ONCE, features.shape[0])]
+        _vote(rows, shape, votes)
+        _vote(rows, rhythm, early)
+        for k in range(rows.shape[0]):
             of = shares[first + k]
-            of[0] = votes[0, k] * (np.float32(1) - early[1, k])
-            of[1] = votes[0, k] * early[1, k]
-            of[2] = votes[1, k]
-            of[3] = votes[2, k]
+            of[0] = votes[k, 0] * (np.float32(1) - early[k, 1])
+            of[1] = votes[k, 0] * early[k, 1]
+            of[2] = votes[k, 1]
+            of[3] = votes[k, 2]
             best = 0
             for o in range(1, of.size):
                 if of[o] > of[best]:
@@ -171,59 +169,42 @@ def _classify(features, shape, rhythm, classes, confidences, shares):  # type: i
 
 
 @kernel
-def _vote(features, first, n, head, scaled, a, b, votes):  # type: ignore[no-untyped-def]
-    """Probabilities from the mean logits of one head.
-
-    Side by side over up to 64 beats, so that the inner loop is SIMD; each lane adds in the same order.
-    """
-    columns, mean, inverse, sizes, weights, networks = head
-    layers = sizes.size - 1
-    outputs = sizes[layers]
-    zero = np.float32(0)
-    # Whole registers, so that no beat is left over for a slow end of the loop.
-    lanes = (n + _REGISTER - 1) // _REGISTER * _REGISTER
-    for i in range(sizes[0]):
-        for k in range(n):
-            v = (features[first + k, columns[i]] - mean[i]) * inverse[i]
-            scaled[i, k] = min(max(v, np.float32(-5)), np.float32(5))
-    votes[:] = 0
+def _vote(features, head, votes):  # type: ignore[no-untyped-def]
+    """Probabilities from the mean logits of one head; each row adds in the same order."""
+    columns, mean, inverse, sizes, layers, networks = head
+    count = features.shape[0]
+    last = sizes.size - 1
+    outputs = sizes[last]
+    widest = sizes[0]
+    for size in sizes:
+        widest = max(widest, whole(size, LANES))
+    most = whole(count, ROWS)
+    scaled = np.zeros((most, sizes[0]), np.float32)
+    a, b = np.empty((most, widest), np.float32), np.empty((most, widest), np.float32)
+    for k in range(count):
+        for i in range(sizes[0]):
+            v = (features[k, columns[i]] - mean[i]) * inverse[i]
+            scaled[k, i] = min(max(v, np.float32(-5)), np.float32(5))
+    votes[:count] = 0
     at = 0
     for _ in range(networks):
-        for i in range(sizes[0]):
-            for k in range(lanes):
-                a[i, k] = scaled[i, k]
-        for layer in range(layers):
-            inputs, width = sizes[layer], sizes[layer + 1]
-            bias = at + inputs * width
-            for o in range(width):
-                total = b[o, :lanes]
-                total[:] = weights[bias + o]
-                quads = inputs // 4 * 4
-                for i in range(0, quads, 4):
-                    w = at + i * width + o
-                    w0, w1 = weights[w], weights[w + width]
-                    w2, w3 = weights[w + 2 * width], weights[w + 3 * width]
-                    x0, x1, x2, x3 = a[i, :lanes], a[i + 1, :lanes], a[i + 2, :lanes], a[i + 3, :lanes]
-                    for k in range(lanes):
-                        total[k] = (((total[k] + w0 * x0[k]) + w1 * x1[k]) + w2 * x2[k]) + w3 * x3[k]
-                for i in range(quads, inputs):
-                    w0, x0 = weights[at + i * width + o], a[i, :lanes]
-                    for k in range(lanes):
-                        total[k] += w0 * x0[k]
-            at = bias + width
-            for o in range(width):
-                for k in range(lanes):
-                    a[o, k] = max(b[o, k], zero) if layer + 1 < layers else b[o, k]
-        for o in range(outputs):
-            for k in range(lanes):
-                votes[o, k] += a[o, k]
-    for k in range(n):
-        top = votes[0, k]
+        at = dense(scaled, count, sizes[0], layers, at, sizes[1], a)
+        for layer in range(1, last):
+            rectify(a, count, sizes[layer])
+            at = dense(a, count, sizes[layer], layers, at, sizes[layer + 1], b)
+            a, b = b, a
+        for k in range(count):
+            of, more = votes[k], a[k]
+            for o in range(LANES):
+                of[o] += more[o]
+    for k in range(count):
+        of = votes[k]
+        top = of[0]
         for o in range(1, outputs):
-            top = max(top, votes[o, k])
-        sum_of = zero
+            top = max(top, of[o])
+        sum_of = np.float32(0)
         for o in range(outputs):
-            votes[o, k] = exponential((votes[o, k] - top) / np.float32(networks))
-            sum_of += votes[o, k]
+            of[o] = exponential((of[o] - top) / np.float32(networks))
+            sum_of += of[o]
         for o in range(outputs):
-            votes[o, k] /= sum_of
+            of[o] /= sum_of

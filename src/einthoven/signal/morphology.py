@@ -23,8 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
 from einthoven.signal.resampling import FS, UNITS_PER_MV
+from einthoven.signal.selection import EMPTY, SLOTS, select, select_three
 
 __all__ = [
     "AFTER",
@@ -69,9 +70,14 @@ _P = np.arange(-31, -8, 2)
 _QRS = np.arange(-10, 13)
 _T = np.arange(16, 62, 3)
 _POINTS = np.concatenate([_P, _QRS, _T]).astype(np.int64)
-_P_END = _P.size
-_QRS_END = _P.size + _QRS.size
 _SIZE = _POINTS.size
+_P_END = _P.size
+_QRS_AT, _T_AT = 16, 48
+_QRS_END = _QRS_AT + _QRS.size
+_SLOT = np.concatenate([np.arange(_P_END), np.arange(_QRS_AT, _QRS_END), np.arange(_T_AT, SLOTS)])
+"""In a kernel each point has its slot, and each zone begins with a whole vector; slots between are 0."""
+_IS_POINT = np.isin(np.arange(SLOTS), _SLOT)
+_STEP = 16
 _CALM, _RR_COUNT, _RR_SUM, _AMPLITUDE, _WIDTH, _IRREGULAR = range(6)
 _LATE = _IRREGULAR + LAGS
 _COUNTS = _LATE + 1
@@ -81,6 +87,7 @@ _SHORTEST, _LONGEST = 25, 375
 _BINS = 32
 _EDGES = np.rint(_SHORTEST * (_LONGEST / _SHORTEST) ** (np.arange(_BINS + 1) / _BINS)).astype(np.int64)
 _BIN = np.clip(np.searchsorted(_EDGES, np.arange(_LONGEST + 1), "right") - 1, 0, _BINS - 1).astype(np.int64)
+_AROUND = REACH + AFTER + 1
 _FLAT = 60.0
 """Square of a P zone that is as good as none (units)."""
 _ODD = 0.8
@@ -244,7 +251,7 @@ def describe(
     if count == 0:
         return features, sizes, context
     after = context.copy()
-    _describe(cleaned, first, beats, known, _POINTS, _EDGES, _BIN, *after, features, sizes)
+    _describe(cleaned, first, beats, known, _EDGES, _BIN, *after, features, sizes)
     return features, sizes, after
 
 
@@ -280,38 +287,40 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     calm = int(context.counts[_CALM, MINUTES])
     rr_count = max(int(context.counts[_RR_COUNT, MINUTES]), 1)
     rr_ms = 1000 / FS * float(context.counts[_RR_SUM, MINUTES]) / rr_count
-    shape = context.sums / np.float64(max(calm, 1))
-    frozen = np.empty_like(context.frozen)
-    frozen[:-1] = context.frozen[1:]
-    frozen[-1] = np.rint(shape[_POINTS + BEFORE]).astype(np.int16)
-    late = _next_minute(context.late)
-    lates = int(context.counts[_LATE, MINUTES])
-    sums = context.late[-1] + lates * _paired(context.frozen[-1])
-    late[-2] = np.rint(sums / np.float64(max(lates, 1))) - _paired(frozen[-1])
-    return (
-        MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape.astype(np.float32)),
-        PatientContext(
-            frozen,
-            np.zeros_like(context.sums),
-            _next_minute(context.counts.T).T.copy(),
-            _next_minute(context.intervals),
-            late,
-            context.odd,
-            context.previous,
-        ),
-    )
+    shape = np.empty(BEFORE + AFTER + 1, np.float32)
+    after = context.copy()
+    _turn(after.frozen, after.sums, after.counts, after.intervals, after.late, calm, shape)
+    return MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape), after
 
 
-def _paired(beat: NDArray[np.int16]) -> NDArray[np.int32]:
-    """The P zone of a mean beat, points in pairs."""
-    return beat[:_P_END].astype(np.int32).reshape(_PAIRS, 2).sum(axis=1, dtype=np.int32)
+@part
+def _pair(beat, i):  # type: ignore[no-untyped-def]
+    """Two neighbouring points of a mean beat's P zone, as one."""
+    return np.int32(beat[2 * i]) + np.int32(beat[2 * i + 1])
 
 
-def _next_minute(rows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The rows of the last minutes and an empty one."""
-    moved = np.zeros_like(rows)
-    moved[:-1] = rows[1:]
-    return moved
+@kernel
+def _turn(frozen, sums, counts, intervals, late, calm, shape):  # type: ignore[no-untyped-def]
+    lates = counts[_LATE, MINUTES]
+    for i in range(_PAIRS):
+        late[MINUTES, i] += lates * _pair(frozen[MINUTES - 1], i)
+    for m in range(MINUTES):
+        if m + 1 < MINUTES:
+            frozen[m] = frozen[m + 1]
+        counts[:, m] = counts[:, m + 1]
+        intervals[m] = intervals[m + 1]
+        late[m] = late[m + 1]
+    counts[:, MINUTES] = 0
+    intervals[MINUTES] = 0
+    late[MINUTES] = 0
+    for i in range(_SIZE):
+        frozen[MINUTES - 1, i] = np.int16(np.rint(sums[_POINTS[i] + BEFORE] / max(calm, 1)))
+    for i in range(_PAIRS):
+        mean = np.int32(np.rint(late[MINUTES - 1, i] / max(lates, 1)))
+        late[MINUTES - 1, i] = mean - _pair(frozen[MINUTES - 1], i)
+    for i in range(shape.size):
+        shape[i] = sums[i] / max(calm, 1)
+    sums[:] = 0
 
 
 _QRS_LIKENESS = FEATURES.index("corr QRS")
@@ -332,84 +341,77 @@ def _appearance(features, sizes, agreement, p_wave, widths_ms, amplitudes_uv, pa
         patient_amplitudes[k] = sizes[k, 0] / max(np.float64(features[k, _RELATIVE_AMPLITUDE]), 1e-3)
 
 
-@kernel
-def _median(values, count):  # type: ignore[no-untyped-def]
-    """Upper median of the first ``count`` values, by selection; it moves them about."""
-    wanted = count // 2
-    low, high = 0, count - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if wanted <= j:
-            high = j
-        elif wanted >= i:
-            low = i
-        else:
-            break
-    return values[wanted]
+@part
+def _tally(a, b, start, count):  # type: ignore[no-untyped-def]
+    """Over sixteen slots of ``count`` points: the count, and the sums of a, of b and of their products.
 
-
-@kernel
-def _products(a, b, start, stop):  # type: ignore[no-untyped-def]
-    """Count, sum of a, of b, of a b, of a a and of b b: integers, so in any order."""
-    sum_a = sum_b = ab = aa = bb = np.int64(0)
-    for i in range(start, stop):
-        u, v = np.int64(a[i]), np.int64(b[i])
+    The products are a b, a a and b b; last comes the sum of |4 a - b|. Integers, so in any order.
+    """
+    sum_a = sum_b = ab = aa = bb = apart = np.int64(0)
+    of_a, of_b = a[start : start + _STEP], b[start : start + _STEP]
+    for i in range(_STEP):
+        u, v = np.int64(of_a[i]), np.int64(of_b[i])
         sum_a += u
         sum_b += v
         ab += u * v
         aa += u * u
         bb += v * v
-    return np.int64(stop - start), sum_a, sum_b, ab, aa, bb
+        apart += abs(_SHARPNESS * u - v)
+    return np.int64(count), sum_a, sum_b, ab, aa, bb, apart
 
 
-@kernel
+@part
+def _sum(one, other):  # type: ignore[no-untyped-def]
+    """Of two tallies."""
+    return (
+        one[0] + other[0],
+        one[1] + other[1],
+        one[2] + other[2],
+        one[3] + other[3],
+        one[4] + other[4],
+        one[5] + other[5],
+        one[6] + other[6],
+    )
+
+
+@part
 def _likeness(products):  # type: ignore[no-untyped-def]
     """Correlation coefficient; 0 where one of the two is flat."""
-    n, a, b, ab, aa, bb = products
+    n, a, b, ab, aa, bb, _ = products
     spread = np.float64(n * aa - a * a) * np.float64(n * bb - b * b)
     return np.float64(n * ab - a * b) / np.sqrt(spread) if spread > 0 else 0.0
 
 
-@kernel
+@part
 def _gain(products, floor):  # type: ignore[no-untyped-def]
     """By how much b must be multiplied to be most like a, -3 to 4; ``floor`` is the noise's share."""
-    n, a, b, ab, _, bb = products
+    n, a, b, ab, _, bb, _ = products
     gain = np.float64(n * ab - a * b) / (np.float64(n * bb - b * b) + floor)
     return min(max(gain, -3.0), 4.0)
 
 
-@kernel
-def _move(window, count, gone, come):  # type: ignore[no-untyped-def]
-    """Take one value out of the sorted ``window`` (none if negative) and put one in."""
-    if gone >= 0:
-        i = 0
-        while window[i] != gone:
-            i += 1
-        count -= 1
-        while i < count:
-            window[i] = window[i + 1]
-            i += 1
-    if come >= 0:
-        i = count
-        while i > 0 and window[i - 1] > come:
-            window[i] = window[i - 1]
-            i -= 1
-        window[i] = come
-        count += 1
-    return count
+@part
+def _look_around(cleaned, start, out):  # type: ignore[no-untyped-def]
+    """The clean samples from ``start`` on; 0 where there is none."""
+    if start >= 0 and start + _AROUND <= cleaned.size:
+        part = cleaned[start : start + _AROUND]
+        for i in range(_AROUND):
+            out[i] = part[i]
+        return
+    for i in range(_AROUND):
+        out[i] = cleaned[start + i] if 0 <= start + i < cleaned.size else 0
 
 
-@kernel
+@part
+def _template_of(whole, sums, out):  # type: ignore[no-untyped-def]
+    """The sum of all calm beats at each point, from the whole minutes' and the current one's."""
+    for i in range(SLOTS):
+        out[i] = whole[i]
+    for i in range(_SIZE):
+        out[_SLOT[i]] += sums[_POINTS[i] + BEFORE]
+
+
+@part
 def _quantile(histogram, edges, total, share):  # type: ignore[no-untyped-def]
     """The interval that this share of all are not longer than; straight inside a bin."""
     wanted = share * total
@@ -422,7 +424,7 @@ def _quantile(histogram, edges, total, share):  # type: ignore[no-untyped-def]
     return np.float64(edges[-1])
 
 
-@kernel
+@part
 def _rhythm(recent, pre, post):  # type: ignore[no-untyped-def]
     """Three measures of the intervals before a beat, its own ``pre`` the first of them.
 
@@ -449,7 +451,7 @@ def _rhythm(recent, pre, post):  # type: ignore[no-untyped-def]
     return min(steady, 12), onset, off / longs
 
 
-@kernel
+@part
 def _agreement(own, sums, count):  # type: ignore[no-untyped-def]
     """Likeness of a P zone to the mean of ``count`` others, less where both are flat; 1 without others."""
     if count == 0:
@@ -474,7 +476,6 @@ def _describe(  # type: ignore[no-untyped-def]
     first,
     beats,
     known,
-    points,
     edges,
     bins,
     frozen,
@@ -487,13 +488,15 @@ def _describe(  # type: ignore[no-untyped-def]
     features,
     sizes,
 ):
-    size = points.size
     end = known + features.shape[0]
-    shape = np.empty(size, np.int32)
-    order = np.empty(size, np.int32)
-    template = np.empty(size, np.int32)
-    bare = np.empty(_P_END, np.int32)
-    some = np.empty(16, np.int32)
+    around = np.zeros(_AROUND, np.int32)
+    shape = np.zeros(SLOTS, np.int32)
+    order = np.full(SLOTS, EMPTY, np.int32)
+    template = np.zeros(SLOTS, np.int32)
+    earlier = np.zeros(SLOTS, np.int32)
+    earlier[_QRS_AT:_QRS_END] = previous
+    apart = np.empty(SLOTS, np.float64)
+    some = np.full(SLOTS, EMPTY, np.int32)
     # The intervals, and which are unlike the one one, two and three before.
     rr = np.zeros(end, np.int32)
     odd = np.zeros(end, np.int32)
@@ -509,21 +512,24 @@ def _describe(  # type: ignore[no-untyped-def]
     # What the minutes say, and the whole ones' part of the template.
     known_minutes = np.zeros(_COUNTS, np.int64)
     histogram = np.zeros(_BINS, np.int64)
-    whole = np.zeros(size, np.int64)
+    whole = np.zeros(SLOTS, np.int64)
+    bare = np.zeros(SLOTS, np.int32)
     late_p, own_p = np.zeros(_PAIRS, np.int64), np.zeros(_PAIRS, np.int64)
     for m in range(MINUTES + 1):
         for i in range(_COUNTS):
             known_minutes[i] += counts[i, m]
         for i in range(_BINS):
             histogram[i] += intervals[m, i]
-        for i in range(late_p.size):
-            beside = np.int64(frozen[min(m, MINUTES - 1), 2 * i] + frozen[min(m, MINUTES - 1), 2 * i + 1])
+        for i in range(_PAIRS):
+            beside = np.int64(_pair(frozen[min(m, MINUTES - 1)], i))
             times = np.int64(counts[_LATE, m] if m < MINUTES else 1)
             late_p[i] += times * late[m, i] + np.int64(counts[_LATE, m]) * beside
         if m < MINUTES and counts[_CALM, m] > 0:
-            for i in range(size):
-                whole[i] += np.int64(counts[_CALM, m]) * frozen[m, i]
-    window = np.zeros(WINDOW + 1, np.int32)
+            for i in range(_SIZE):
+                whole[_SLOT[i]] += np.int64(counts[_CALM, m]) * frozen[m, i]
+    of_calm = np.empty(SLOTS, np.int64)
+    _template_of(whole, sums, of_calm)
+    window = np.full(SLOTS, EMPTY, np.int32)
     in_window = np.int64(0)
     begin = max(1, known)
     since = begin
@@ -532,62 +538,39 @@ def _describe(  # type: ignore[no-untyped-def]
         since > 1 and known < end and known - since < WINDOW - 1 and beats[known] - beats[since - 2] < RECENT
     ):
         since -= 1
-        in_window = _move(window, in_window, np.int32(-1), rr[since])
+        window[since % SLOTS] = rr[since]
+        in_window += 1
         for lag in range(LAGS):
             irregular[lag] += unlike[since, lag]
     for k in range(known, end):
         p = beats[k]
         # The beat itself.
-        for i in range(size):
-            at = p + points[i] - first
-            shape[i] = cleaned[at] if 0 <= at < cleaned.size else 0
-            order[i] = shape[i]
-        base = _median(order, size)
+        _look_around(cleaned, p - REACH - first, around)
+        for i in range(_P_END):
+            order[i] = around[REACH + _P[0] + 2 * i]
+        for i in range(_QRS.size):
+            order[_QRS_AT + i] = around[REACH + _QRS[0] + i]
+        for i in range(_T.size):
+            order[_T_AT + i] = around[REACH + _T[0] + 3 * i]
+        base = select(order, _SIZE // 2, -(1 << 15), 16)
         amplitude = np.int32(1)
-        for i in range(size):
-            shape[i] = min(max(shape[i] - base, -32767), 32767)
-        for i in range(_P_END, _QRS_END):
+        for i in range(SLOTS):
+            moved = min(max(np.int32(order[i] - base), np.int32(-32767)), np.int32(32767))
+            shape[i] = moved if _IS_POINT[i] else 0
+        for i in range(_QRS_AT, _QRS_END):
             amplitude = max(amplitude, abs(shape[i]))
         width = 0
-        for i in range(_P_END, _QRS_END):
+        for i in range(_QRS_AT, _QRS_END):
             width += 10 * abs(shape[i]) > 3 * amplitude
-        # The patient's beat.
-        calm = known_minutes[_CALM]
-        if calm > 0:
-            patient_amplitude = max(known_minutes[_AMPLITUDE] / calm, 1.0)
-            patient_width = max(known_minutes[_WIDTH] / calm, 1.0)
-            for i in range(size):
-                mean = _SHARPNESS * (whole[i] + sums[points[i] + BEFORE]) / calm
-                template[i] = np.int32(np.rint(min(max(mean, -131068.0), 131068.0)))
-        else:
-            patient_amplitude = np.float64(amplitude)
-            patient_width = np.float64(max(width, 1))
-            for i in range(size):
-                template[i] = _SHARPNESS * shape[i]
-        main = np.int32(0)
-        for i in range(_P_END, _QRS_END):
-            if abs(template[i]) > abs(main):
-                main = template[i]
-        scale = 1 / patient_amplitude if main >= 0 else -1 / patient_amplitude
-        of_p = _products(shape, template, 0, _P_END)
-        of_qrs = _products(shape, template, _P_END, _QRS_END)
-        of_t = _products(shape, template, _QRS_END, size)
-        of_all = (
-            of_p[0] + of_qrs[0] + of_t[0],
-            of_p[1] + of_qrs[1] + of_t[1],
-            of_p[2] + of_qrs[2] + of_t[2],
-            of_p[3] + of_qrs[3] + of_t[3],
-            of_p[4] + of_qrs[4] + of_t[4],
-            of_p[5] + of_qrs[5] + of_t[5],
-        )
-        odd[k] = _likeness(of_qrs) < _ODD
         # Its intervals, in samples.
         if k > 0:
-            in_window = _move(window, in_window, np.int32(-1), rr[k])
+            window[k % SLOTS] = rr[k]
+            in_window += 1
             for lag in range(LAGS):
                 irregular[lag] += unlike[k, lag]
         while since <= k and (k - since >= WINDOW or p - beats[since - 1] >= RECENT):
-            in_window = _move(window, in_window, rr[since], np.int32(-1))
+            window[since % SLOTS] = EMPTY
+            in_window -= 1
             for lag in range(LAGS):
                 irregular[lag] -= unlike[since, lag]
             since += 1
@@ -611,24 +594,26 @@ def _describe(  # type: ignore[no-untyped-def]
         if has_pre:
             counts[_RR_COUNT, MINUTES] += 1
             counts[_RR_SUM, MINUTES] += rr[k]
+            intervals[MINUTES, bins[rr[k]]] += 1
             known_minutes[_RR_COUNT] += 1
             known_minutes[_RR_SUM] += rr[k]
-            intervals[MINUTES, bins[rr[k]]] += 1
             histogram[bins[rr[k]]] += 1
             for lag in range(LAGS):
                 counts[_IRREGULAR + lag, MINUTES] += unlike[k, lag]
                 known_minutes[_IRREGULAR + lag] += unlike[k, lag]
             typical = _quantile(histogram, edges, known_minutes[_RR_COUNT], 0.6)
             long = _quantile(histogram, edges, known_minutes[_RR_COUNT], 0.9)
-            lower = np.float64(window[in_window // 4])
-            middle = np.float64(window[in_window // 2])
-            upper = np.float64(window[3 * in_window // 4])
+            low_rr, middle_rr, high_rr = select_three(
+                window, (in_window // 4, in_window // 2, 3 * in_window // 4), 9
+            )
+            lower, middle, upper = np.float64(low_rr), np.float64(middle_rr), np.float64(high_rr)
         else:
             typical = lower = middle = upper = long = patient
         m = min(in_window, 16 + 1) - 1
+        some[:16] = EMPTY
         for j in range(m):
             some[j] = abs(rr[k - j] - rr[k - j - 1])
-        irregularity = _median(some, m) / local if m > 2 else 0.0
+        irregularity = select(some, m // 2, 0, 9) / local if m > 2 else 0.0
         run = 0
         run_sum = 0
         while run < min(12, in_window) and rr[k - run] < 0.87 * upper:
@@ -638,21 +623,42 @@ def _describe(  # type: ignore[no-untyped-def]
         minutes_share = min(
             known_minutes[_IRREGULAR], known_minutes[_IRREGULAR + 1], known_minutes[_IRREGULAR + 2]
         ) / max(known_minutes[_RR_COUNT], 1)
-        away_p = away_qrs = away_t = np.int64(0)
-        for i in range(_P_END):
-            away_p += abs(_SHARPNESS * shape[i] - template[i])
-        for i in range(_P_END, _QRS_END):
-            away_qrs += abs(_SHARPNESS * shape[i] - template[i])
-        for i in range(_QRS_END, size):
-            away_t += abs(_SHARPNESS * shape[i] - template[i])
+        # The patient's beat.
+        calm = known_minutes[_CALM]
+        if calm > 0:
+            patient_amplitude = max(known_minutes[_AMPLITUDE] / calm, 1.0)
+            patient_width = max(known_minutes[_WIDTH] / calm, 1.0)
+            for i in range(SLOTS):
+                mean = np.float64(_SHARPNESS * of_calm[i]) / np.float64(calm)
+                template[i] = np.int32(np.rint(min(max(mean, -131068.0), 131068.0)))
+        else:
+            patient_amplitude = np.float64(amplitude)
+            patient_width = np.float64(max(width, 1))
+            for i in range(SLOTS):
+                template[i] = _SHARPNESS * shape[i]
+        main = np.int32(0)
+        for i in range(_QRS_AT, _QRS_END):
+            if abs(template[i]) > abs(main):
+                main = template[i]
+        scale = 1 / patient_amplitude if main >= 0 else -1 / patient_amplitude
+        of_p = _tally(shape, template, 0, _P_END)
+        of_qrs = _sum(
+            _tally(shape, template, _QRS_AT, _STEP),
+            _tally(shape, template, _QRS_AT + _STEP, _QRS.size - _STEP),
+        )
+        of_t = _tally(shape, template, _T_AT, _T.size)
+        odd[k] = _likeness(of_qrs) < _ODD
+        of_all = _sum(_sum(of_p, of_qrs), of_t)
         own = 1.0 / (_SHARPNESS * amplitude)
         theirs = 1 / (_SHARPNESS * patient_amplitude)
+        for i in range(SLOTS):
+            apart[i] = abs(_SHARPNESS * shape[i] * own - template[i] * theirs)
         away = 0.0
-        for i in range(size):
-            away += abs(_SHARPNESS * shape[i] * own - template[i] * theirs)
-        high = low = shape[_P_END]
+        for i in range(_SIZE):
+            away += apart[_SLOT[i]]
+        high = low = shape[_QRS_AT]
         slope = path = np.int32(0)
-        for i in range(_P_END + 1, _QRS_END):
+        for i in range(_QRS_AT + 1, _QRS_END):
             high = max(high, shape[i])
             low = min(low, shape[i])
             step = abs(shape[i] - shape[i - 1])
@@ -679,6 +685,10 @@ def _describe(  # type: ignore[no-untyped-def]
         rough = np.int64(0)
         for i in range(max(p - BEFORE - first, 2), min(p - 12 - first, cleaned.size)):
             rough += abs(np.int32(cleaned[i]) - 2 * np.int32(cleaned[i - 1]) + np.int32(cleaned[i - 2]))
+        with_previous = _sum(
+            _tally(shape, earlier, _QRS_AT, _STEP),
+            _tally(shape, earlier, _QRS_AT + _STEP, _QRS.size - _STEP),
+        )
         f = features[k - known]
         f[0] = pre / local
         f[1] = post / local
@@ -711,10 +721,10 @@ def _describe(  # type: ignore[no-untyped-def]
         f[28] = _likeness(of_p)
         f[29] = _likeness(of_t)
         f[30] = _likeness(of_all)
-        f[31] = away_qrs * theirs / of_qrs[0]
-        f[32] = away_p * theirs / of_p[0]
-        f[33] = away_t * theirs / of_t[0]
-        f[34] = away / size
+        f[31] = of_qrs[6] * theirs / of_qrs[0]
+        f[32] = of_p[6] * theirs / of_p[0]
+        f[33] = of_t[6] * theirs / of_t[0]
+        f[34] = away / _SIZE
         f[35] = high * scale
         f[36] = low * scale
         f[37] = of_qrs[1] * scale
@@ -728,7 +738,7 @@ def _describe(  # type: ignore[no-untyped-def]
         f[45] = slope / amplitude
         f[46] = path / amplitude
         f[47] = rough / (28.0 * amplitude)
-        f[48] = _likeness(_products(shape[_P_END:_QRS_END], previous, 0, previous.size))
+        f[48] = _likeness(with_previous)
         f[49] = min(calm, 60) / 60
         # Intervals between beats of the patient's own shape; all where there are hardly any.
         plain = 0
@@ -749,16 +759,16 @@ def _describe(  # type: ignore[no-untyped-def]
         # The P zone without the T wave of the beat before, as far as the patient's own tells it.
         for i in range(_P_END):
             bare[i] = shape[i]
-            after = rr[k] + points[i]
-            if has_pre and calm > 0 and after < points[size - 1]:
-                after = max(after - points[_QRS_END], 0)
-                j, rest = _QRS_END + after // 3, after % 3
+            after = rr[k] + _P[i]
+            if has_pre and calm > 0 and after < _T[-1]:
+                after = max(after - _T[0], 0)
+                j, rest = _T_AT + after // 3, after % 3
                 tail = ((3 - rest) * template[j] + rest * template[j + 1]) / (3.0 * _SHARPNESS)
                 bare[i] -= np.int32(np.rint(tail))
         for i in range(own_p.size):
             own_p[i] = bare[2 * i] + bare[2 * i + 1]
         f[55] = _agreement(own_p, late_p, known_minutes[_LATE])
-        f[56] = _likeness(_products(bare, template, 0, _P_END))
+        f[56] = _likeness(_tally(bare, template, 0, _P_END))
         # Late against the last intervals and as it is, so that what is remembered of a beat depends on half
         # a minute before it and not on minutes.
         if has_pre and pre > 1.2 * lower:
@@ -766,7 +776,7 @@ def _describe(  # type: ignore[no-untyped-def]
             known_minutes[_LATE] += 1
             for i in range(own_p.size):
                 zone = shape[2 * i] + shape[2 * i + 1]
-                late[MINUTES, i] += zone - frozen[MINUTES - 1, 2 * i] - frozen[MINUTES - 1, 2 * i + 1]
+                late[MINUTES, i] += zone - _pair(frozen[MINUTES - 1], i)
                 late_p[i] += zone
         sizes[k - known, 0] = amplitude
         sizes[k - known, 1] = width
@@ -779,10 +789,12 @@ def _describe(  # type: ignore[no-untyped-def]
             known_minutes[_CALM] += 1
             known_minutes[_AMPLITUDE] += amplitude
             known_minutes[_WIDTH] += width
-            for i in range(sums.size):
-                at = p + i - BEFORE - first
-                if 0 <= at < cleaned.size:
-                    sums[i] += cleaned[at] - base
-        for i in range(previous.size):
-            previous[i] = shape[_P_END + i]
+            here = min(sums.size, cleaned.size - (p - BEFORE - first))
+            for i in range(here):
+                sums[i] += np.int32(around[i + REACH - BEFORE] - base)
+            _template_of(whole, sums, of_calm)
+        for i in range(_QRS_AT, _QRS_END):
+            earlier[i] = shape[i]
         odd_bits[0] = ((odd_bits[0] << 1) & ((1 << WINDOW) - 1)) | odd[k]
+    for i in range(previous.size):
+        previous[i] = earlier[_QRS_AT + i]

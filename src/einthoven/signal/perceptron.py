@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.signal.kernel import kernel
+from einthoven.signal.lanes import LANES, ROWS, dense, in_whole_lanes, rectify, whole
 
 __all__ = ["Perceptron", "Recipe", "answer", "draw", "exponential", "fit", "moments", "pack", "unpack"]
 
-LANES = 64
-"""Rows that are answered side by side."""
+ROWS_AT_ONCE = 64
+"""Rows whose values between the layers are kept at a time."""
 _CLIP = np.float32(5)
 """Standard deviations beyond which an input says no more."""
 
@@ -31,6 +32,18 @@ class Perceptron(NamedTuple):
     """Width of each layer, input first; the last is 1."""
     weights: NDArray[np.float32]
     """Per layer: the matrix (in, out) row by row, then the bias."""
+    layers: NDArray[np.float32]
+    """The same as `lanes.dense` reads it."""
+
+    @staticmethod
+    def of(
+        mean: NDArray[np.float32],
+        inverse_spread: NDArray[np.float32],
+        sizes: NDArray[np.int64],
+        weights: NDArray[np.float32],
+    ) -> "Perceptron":
+        """From the weights as they are trained."""
+        return Perceptron(mean, inverse_spread, sizes, weights, in_whole_lanes(weights, sizes.tolist()))
 
 
 class Recipe(NamedTuple):
@@ -56,7 +69,7 @@ class Packed(msgspec.Struct, frozen=True):
 
 def pack(perceptron: Perceptron) -> Packed:
     """As it is written."""
-    mean, inverse_spread, sizes, weights = perceptron
+    mean, inverse_spread, sizes, weights, _ = perceptron
     floats = [part.astype("<f4").tobytes() for part in (mean, inverse_spread, weights)]
     return Packed(tuple(sizes.tolist()), *floats)
 
@@ -67,7 +80,7 @@ def unpack(packed: Packed) -> Perceptron:
         np.frombuffer(part, "<f4").astype(np.float32)
         for part in (packed.mean, packed.inverse_spread, packed.weights)
     )
-    return Perceptron(mean, inverse_spread, np.array(packed.sizes, np.int64), weights)
+    return Perceptron.of(mean, inverse_spread, np.array(packed.sizes, np.int64), weights)
 
 
 def fit(
@@ -100,7 +113,7 @@ def fit(
         np.float32(recipe.decay),
         np.uint64(seed),
     )
-    return Perceptron(centre, inverse, sizes, weights)
+    return Perceptron.of(centre, inverse, sizes, weights)
 
 
 def moments(rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -112,62 +125,28 @@ def moments(rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.
 
 @kernel
 def answer(rows, count, perceptron, out):  # type: ignore[no-untyped-def]
-    """Log odds of the first ``count`` rows, side by side so that the inner loop is SIMD.
-
-    Each lane adds in the same order, whatever stands in the others. Eight inputs are added in one pass, so
-    that the sum is read and written once for them.
-    """
-    mean, inverse, sizes, weights = perceptron
-    layers = sizes.size - 1
-    widest = np.int64(0)
+    """Log odds of the first ``count`` rows; each adds in the same order, whatever stands in the others."""
+    mean, inverse, sizes, _, layers = perceptron
+    last = sizes.size - 1
+    widest = sizes[0]
     for size in sizes:
-        widest = max(widest, size)
-    a = np.zeros((widest, LANES), np.float32)
-    b = np.zeros((widest, LANES), np.float32)
-    zero = np.float32(0)
-    for first in range(0, count, LANES):
-        used = min(LANES, count - first)
-        n = 16 * ((used + 15) // 16)  # whole vectors; what is beyond is thrown away
-        for i in range(sizes[0]):
-            for k in range(used):
-                v = (rows[first + k, i] - mean[i]) * inverse[i]
-                a[i, k] = min(max(v, -_CLIP), _CLIP)
+        widest = max(widest, whole(size, LANES))
+    most = min(whole(count, ROWS), ROWS_AT_ONCE)
+    a, b = np.zeros((most, widest), np.float32), np.empty((most, widest), np.float32)
+    for first in range(0, count, ROWS_AT_ONCE):
+        used = min(ROWS_AT_ONCE, count - first)
+        for k in range(used):
+            scaled, row = a[k, : mean.size], rows[first + k, : mean.size]
+            for i in range(scaled.size):
+                scaled[i] = min(max((row[i] - mean[i]) * inverse[i], -_CLIP), _CLIP)
         at = 0
-        for layer in range(layers):
-            inputs, width = sizes[layer], sizes[layer + 1]
-            bias = at + inputs * width
-            eights = inputs - inputs % 8
-            for o in range(width):
-                total = b[o, :n]
-                total[:] = weights[bias + o]
-                for i in range(0, eights, 8):
-                    w = weights[at + i * width + o : at + (i + 7) * width + o + 1]
-                    w0, w1, w2, w3 = w[0], w[width], w[2 * width], w[3 * width]
-                    w4, w5, w6, w7 = w[4 * width], w[5 * width], w[6 * width], w[7 * width]
-                    x = a[i : i + 8]
-                    for k in range(n):
-                        total[k] = (
-                            total[k]
-                            + w0 * x[0, k]
-                            + w1 * x[1, k]
-                            + w2 * x[2, k]
-                            + w3 * x[3, k]
-                            + w4 * x[4, k]
-                            + w5 * x[5, k]
-                            + w6 * x[6, k]
-                            + w7 * x[7, k]
-                        )
-                for i in range(eights, inputs):
-                    last = weights[at + i * width + o]
-                    for k in range(n):
-                        total[k] += last * a[i, k]
-                if layer + 1 < layers:
-                    for k in range(n):
-                        total[k] = max(total[k], zero)
-            at = bias + width
+        for layer in range(last):
+            at = dense(a, used, sizes[layer], layers, at, sizes[layer + 1], b)
+            if layer + 1 < last:
+                rectify(b, used, sizes[layer + 1])
             a, b = b, a
         for k in range(used):
-            out[first + k] = a[0, k]
+            out[first + k] = a[k, 0]
 
 
 @kernel

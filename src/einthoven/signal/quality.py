@@ -14,14 +14,13 @@ squares where they suffice, four seconds without overlap of filters, integers up
 """
 
 import functools
-from collections import namedtuple
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.kernel import kernel
+from einthoven.signal.kernel import kernel, part
 from einthoven.signal.scores import ScoreModel, evaluate, load_scores
 
 __all__ = [
@@ -52,6 +51,10 @@ CELL = 125
 WINDOW_CELLS = 4
 CELL_LAG = WINDOW_CELLS * CELL
 """Samples from the start of a cell that it needs."""
+_BENDS: Final = 128
+_NO_BEND: Final = np.uint8(255)
+_PLACES: Final = 8
+"""Binary places of the largest second difference that is told from larger ones."""
 
 GRADE: Final = 3
 """Mask of the grade in a cell's byte."""
@@ -128,7 +131,7 @@ class QualityLimits(msgspec.Struct, frozen=True):
     """A cleaned deflection of 0.2 mV may be a beat that was missed."""
 
 
-_Limits: Any = namedtuple("_Limits", QualityLimits.__struct_fields__)  # type: ignore[misc]  # as the kernel sees them
+_LIMITS = np.dtype([(name, np.float64) for name in QualityLimits.__struct_fields__])
 DEFAULT: Final = QualityLimits()
 
 
@@ -145,17 +148,23 @@ def cells(
     count = max(0, units.size // CELL - WINDOW_CELLS + 1)
     out = np.empty(count, np.uint16)
     if count:
-        chosen = _as_kernel_sees(limits)
-        _cells(units, lost, cleaned, chosen, out)
-        features = fibrillation_features(cleaned)
-        _lower(features, chosen, out)
-        _rescore(features, chosen, load_scores().fibrillation, out)
+        features = np.empty((count, len(FIBRILLATION_FEATURES) + 1))
+        _grade(
+            units,
+            lost,
+            cleaned,
+            _as_kernel_sees(limits),
+            features,
+            out,
+            *_weights(load_scores().fibrillation),
+        )
     return out
 
 
 @functools.cache
 def _as_kernel_sees(limits: QualityLimits) -> Any:
-    return _Limits(*map(float, msgspec.structs.astuple(limits)))
+    """One record, which is handed on as a pointer."""
+    return np.array([msgspec.structs.astuple(limits)], _LIMITS)
 
 
 def with_scores(
@@ -167,16 +176,12 @@ def with_scores(
     """The cells with their fibrillation scores by ``model``; ``cleaned`` from the first cell's start."""
     features = fibrillation_features(cleaned)
     scored = graded[: len(features)].copy()
-    chosen = _as_kernel_sees(limits)
-    _rescore(features, chosen, model, scored)
+    _score(features, _as_kernel_sees(limits), scored, *_weights(model))
     return scored
 
 
-def _rescore(
-    features: NDArray[np.float64], limits: Any, model: ScoreModel, cells: NDArray[np.uint16]
-) -> None:
-    weights, count, bias = model.weights, model.perceptrons, model.bias
-    _score(features, limits, cells, model.mean, model.inverse_spread, weights, count, bias)
+def _weights(model: ScoreModel) -> tuple[Any, ...]:
+    return model.mean, model.inverse_spread, model.weights, model.perceptrons, model.bias
 
 
 def is_plausible(features: NDArray[np.float64], limits: QualityLimits = DEFAULT) -> NDArray[np.bool_]:
@@ -211,16 +216,27 @@ def _grades_at(grid, first_cell, cells, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _grade(  # type: ignore[no-untyped-def]
+    units, lost, cleaned, limits, features, out, mean, inverse, weights, perceptrons, bias
+):
+    _cells(units, lost, cleaned, limits, out)
+    _features(cleaned, features)
+    _lower(features, limits, out)
+    _score(features, limits, out, mean, inverse, weights, perceptrons, bias)
+
+
+@kernel
 def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
+    limit = limits[0]
     total = out.size + WINDOW_CELLS - 1
     top = np.empty(total, np.int32)
     for s in range(total):
         largest = np.int32(0)
         part = cleaned[s * CELL : (s + 1) * CELL]
-        for i in range(part.size):
+        for i in range(CELL):
             largest = max(largest, abs(np.int32(part[i])))
         top[s] = largest
-    histogram = np.empty(256, np.int32)
+    bends = np.full(_BENDS, _NO_BEND, np.uint8)
     for s in range(out.size):
         start = s * CELL
         second_of = units[start : start + CELL]
@@ -232,52 +248,58 @@ def _cells(units, lost, cleaned, limits, out):  # type: ignore[no-untyped-def]
             high = max(high, np.int32(second_of[i]))
             missing = np.int32(missing + np.int32(absent[i]))
         railed = 0
-        if max(high, -low) >= limits.rail:
+        if max(high, -low) >= limit.rail:
             run = 1
             for i in range(1, CELL):
-                if second_of[i] == second_of[i - 1] and abs(np.int32(second_of[i])) >= limits.rail:
+                if second_of[i] == second_of[i - 1] and abs(np.int32(second_of[i])) >= limit.rail:
                     run += 1
                     railed += 6 if run == 6 else (1 if run > 6 else 0)
                 else:
                     run = 1
         flags = 0
-        if missing > limits.lost_share * CELL:
+        if missing > limit.lost_share * CELL:
             flags |= LOST
-        if high - low <= limits.flat_span and not flags:
+        if high - low <= limit.flat_span and not flags:
             flags |= LEAD_OFF
-        if railed > limits.saturated_share * CELL or top[s] > limits.largest:
+        if railed > limit.saturated_share * CELL or top[s] > limit.largest:
             flags |= SATURATED
-        # The second largest of four seconds is the amplitude: one artefact does not make it.
-        first = second = np.int32(0)
-        for w in range(s, s + WINDOW_CELLS):
-            if top[w] > first:
-                second = first
-                first = top[w]
-            elif top[w] > second:
-                second = top[w]
-        histogram[:] = 0
-        for i in range(start + 1, start + CELL):
-            d = abs(np.int32(units[i + 1]) - 2 * np.int32(units[i]) + np.int32(units[i - 1]))
-            histogram[min(d, 255)] += 1
-        seen = 0
-        rough = 0
-        while seen + histogram[rough] <= CELL // 2:
-            seen += histogram[rough]
-            rough += 1
+        amplitude = _second_largest(top, s)
+        rough = _roughness(units[start : start + CELL + 1], bends)
         grade = 1
-        if rough > limits.noise_floor:
-            if second < limits.unusable_ratio * rough:
+        if rough > limit.noise_floor:
+            if amplitude < limit.unusable_ratio * rough:
                 flags |= NOISE
-            elif second < limits.qrs_only_ratio * rough:
+            elif amplitude < limit.qrs_only_ratio * rough:
                 grade = 2
         if flags:
             grade = 3
-        if top[s] >= limits.loud:
+        if top[s] >= limit.loud:
             flags |= LOUD
         out[s] = grade | flags
 
 
-@kernel
+@part
+def _roughness(x, bends):  # type: ignore[no-untyped-def]
+    """Median second difference of a second, up to 255; ``bends`` is room for them."""
+    here, after = x[1:], x[2:]
+    for i in range(CELL - 2):
+        bend = abs(np.int32(np.int32(after[i]) + np.int32(x[i])) - np.int32(2) * np.int32(here[i]))
+        bends[i] = np.uint8(min(bend, np.int32(255)))
+    bends[CELL - 2] = _NO_BEND
+    if x.size > CELL:
+        bends[CELL - 2] = min(abs(np.int32(x[CELL]) - 2 * np.int32(x[CELL - 1]) + np.int32(x[CELL - 2])), 255)
+    found = np.int32(0)
+    for place in range(_PLACES - 1, -1, -1):
+        tried = np.uint8((2 * found + 1) << place)
+        below = np.int32(0)
+        for i in range(_BENDS):
+            below = np.int32(below + np.int32(bends[i] < tried))
+        # The sign is the place's digit, see `selection.select`.
+        found = np.int32(2 * found + np.int32(np.uint32(below - np.int32(CELL // 2 + 1)) >> np.uint32(31)))
+    return found
+
+
+@part
 def _second_largest(values, start):  # type: ignore[no-untyped-def]
     """The second largest of four seconds: one artefact does not make it."""
     first = second = np.int32(0)
@@ -299,10 +321,10 @@ def _features(x, out):  # type: ignore[no-untyped-def]
     change = np.zeros(total, np.int64)
     square = np.zeros(total, np.int64)
     crossings = np.zeros(total, np.int32)
-    rough = np.zeros(total, np.int32)
+    rough = np.empty(total, np.int32)
+    bends = np.full(_BENDS, _NO_BEND, np.uint8)
     level = np.empty(total * CELL, np.int32)
     slope = np.zeros(total * CELL, np.int32)
-    histogram = np.empty(256, np.int32)
     for i in range(level.size):
         level[i] = abs(np.int32(x[i]))
     following, rises = x[1 : level.size], slope[1:]
@@ -316,16 +338,16 @@ def _features(x, out):  # type: ignore[no-untyped-def]
         squares = np.int64(0)
         signs = np.int32(0)
         levels = level[start : start + CELL]
-        for i in range(levels.size):
+        for i in range(CELL):
             largest = max(largest, levels[i])
             sum_of = np.int32(sum_of + levels[i])
         slopes = slope[start + 1 : start + CELL]
         before, after = x[start : start + CELL - 1], x[start + 1 : start + CELL]
-        for i in range(slopes.size):
+        for i in range(CELL - 1):
             steepest = max(steepest, slopes[i])
             moved = np.int32(moved + slopes[i])
             signs = np.int32(signs + np.int32((before[i] >= 0) != (after[i] >= 0)))
-        for i in range(slopes.size):
+        for i in range(CELL - 1):
             squares += np.int64(slopes[i]) * np.int64(slopes[i])
         top[s] = largest
         steep[s] = steepest
@@ -333,14 +355,7 @@ def _features(x, out):  # type: ignore[no-untyped-def]
         change[s] = moved
         square[s] = squares
         crossings[s] = signs
-        histogram[:] = 0
-        for i in range(start + 1, start + CELL - 1):
-            d = abs(np.int32(x[i + 1]) - 2 * np.int32(x[i]) + np.int32(x[i - 1]))
-            histogram[min(d, 255)] += 1
-        seen = 0
-        while seen + histogram[rough[s]] <= CELL // 2:
-            seen += histogram[rough[s]]
-            rough[s] += 1
+        rough[s] = _roughness(x[start : start + CELL], bends)
     for s in range(out.shape[0]):
         start = s * CELL
         stop = start + CELL_LAG
@@ -359,9 +374,9 @@ def _features(x, out):  # type: ignore[no-untyped-def]
         small = np.int32(amplitude // 5)
         gentle = np.int32(steepest // 8)
         levels, slopes = level[start:stop], slope[start + 1 : stop]
-        for i in range(levels.size):
+        for i in range(CELL_LAG):
             near = np.int32(near + np.int32(levels[i] <= small))
-        for i in range(slopes.size):
+        for i in range(CELL_LAG - 1):
             flat = np.int32(flat + np.int32(slopes[i] <= gentle))
         half = min(max(np.int64(np.pi * sum_of / moved + 0.5), 1), CELL_LAG // 2)
         passed = whole = np.int32(0)
@@ -383,8 +398,9 @@ def _features(x, out):  # type: ignore[no-untyped-def]
         f[10] = amplitude
 
 
-@kernel
-def _plausible(f, limits):  # type: ignore[no-untyped-def]
+@part
+def _plausible(f, records):  # type: ignore[no-untyped-def]
+    limits = records[0]
     return (
         f[10] >= limits.fibrillation_least
         and f[0] < limits.fibrillation_leakage
@@ -395,20 +411,21 @@ def _plausible(f, limits):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@part
 def _lower(features, limits, out):  # type: ignore[no-untyped-def]
     """Lower the grades where motion or muscle leaves no baseline; fibrillation is periodic."""
+    limit = limits[0]
     for s in range(out.size):
         f = features[s]
-        if f[10] < limits.loud:
+        if f[10] < limit.loud:
             continue  # what is smaller is silence
-        if f[0] <= limits.fibrillation_leakage and not (
-            f[0] > limits.motion_leakage and f[4] < limits.motion_evenness
+        if f[0] <= limit.fibrillation_leakage and not (
+            f[0] > limit.motion_leakage and f[4] < limit.motion_evenness
         ):
             continue
-        if f[1] < limits.motion_near and f[2] < limits.motion_flat:
+        if f[1] < limit.motion_near and f[2] < limit.motion_flat:
             out[s] |= 3 | NOISE
-        elif f[1] < limits.doubtful_near and f[2] < limits.doubtful_flat and out[s] & GRADE == 1:
+        elif f[1] < limit.doubtful_near and f[2] < limit.doubtful_flat and out[s] & GRADE == 1:
             out[s] += 1
 
 

@@ -5,6 +5,7 @@ Samples are ADC counts, exactly as the device gave them, with the ``gain`` (coun
 the smallest value of its integer type.
 """
 
+import functools
 from typing import Protocol
 
 import msgspec
@@ -43,6 +44,7 @@ Counts = NDArray[np.int16] | NDArray[np.int32]
 """ADC counts, shape (leads, samples)."""
 
 
+@functools.cache
 def missing(dtype: np.dtype[np.int16] | np.dtype[np.int32]) -> int:
     """The count that marks a missing sample in arrays of this type."""
     return int(np.iinfo(dtype).min)

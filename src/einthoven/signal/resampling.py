@@ -115,6 +115,8 @@ def lost_on_grid(
     lost: NDArray[np.bool_], first: int, start: int, stop: int, ratio: Ratio
 ) -> NDArray[np.bool_]:
     """Whether the source sample nearest to each grid sample is missing; ``lost`` from ``first`` on."""
+    if ratio.half == 0:
+        return lost[start - first : max(start, stop) - first]
     out = np.zeros(max(0, stop - start), np.bool_)
     if lost.any():
         _lost_on_grid(lost, first, start, ratio.up, ratio.down, out)
@@ -138,16 +140,20 @@ def resample(fine: NDArray[np.int32], first: int, start: int, stop: int, ratio: 
 @kernel
 def _fill(counts, absent, baseline, scale, longest, held, held_for, fine, lost):  # type: ignore[no-untyped-def]
     least, most = np.float64(-_FINE_LIMIT), np.float64(_FINE_LIMIT - 1)
+    is_complete = True
     for i in range(counts.size):
-        is_lost = counts[i] == absent
-        lost[i] = is_lost
-        if is_lost:
+        lost[i] = counts[i] == absent
+        is_complete &= not lost[i]
+        fine[i] = np.int32(min(max(np.rint((counts[i] - baseline) * scale), least), most))
+    if is_complete and counts.size > 0:
+        return np.int64(fine[-1]), np.int64(0)
+    for i in range(counts.size):
+        if lost[i]:
             held_for = min(held_for + 1, longest + 1)
             fine[i] = held if held_for <= longest else 0
         else:
-            held = np.int64(min(max(np.rint((counts[i] - baseline) * scale), least), most))
+            held = np.int64(fine[i])
             held_for = 0
-            fine[i] = held
     return held, held_for
 
 

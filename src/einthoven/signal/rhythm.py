@@ -8,15 +8,14 @@ The rules and their limits are the table in `einthoven.signal.rules`.
 """
 
 import functools
-from collections import namedtuple
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.atrial import ATRIAL_FEATURES, P_SHAPE, SUMS, WINDOW_BEATS, atrial_features
-from einthoven.signal.kernel import kernel
+from einthoven.signal.atrial import ATRIAL_FEATURES, P_SHAPE, SUMS, WINDOW_BEATS, atrial_features, room
+from einthoven.signal.kernel import kernel, part
 from einthoven.signal.quality import (
     CELL,
     FIBRILLATION,
@@ -43,7 +42,7 @@ __all__ = [
     "open_episodes",
 ]
 
-_Limits: Any = namedtuple("_Limits", Criteria.__struct_fields__)  # type: ignore[misc]  # as the kernel sees them
+_LIMITS = np.dtype([(name, np.float64) for name in Criteria.__struct_fields__])
 
 (
     _VF,
@@ -254,29 +253,30 @@ def fold(
         model.bias,
         rows,
     )
-    return after, polished, Episodes(*(column.copy() for column in rows[:count].T))
+    return after, polished, Episodes(*np.ascontiguousarray(rows[:count].T))
 
 
 @functools.lru_cache(maxsize=1024)
 def _limits(criteria: Criteria) -> Any:
-    """As the kernel sees them; a deployment has few sets of limits, and a segment comes every moment."""
-    return _Limits(*map(float, msgspec.structs.astuple(criteria)))
+    """As the kernel sees them: one record, which is handed on as a pointer, where a tuple would be copied.
+
+    A deployment has few sets of limits, and a segment comes every moment.
+    """
+    return np.array([msgspec.structs.astuple(criteria)], _LIMITS)
 
 
 def atrial_row(state: RhythmState) -> NDArray[np.float64] | None:
     """What atrial fibrillation is judged by now: the `ATRIAL_FEATURES`; None when the beats are too few."""
     out = np.empty(len(ATRIAL_FEATURES))
     known = _window(
-        state.scalars, state.positions, state.classes, state.agreement, state.sound, state.blocks, out
+        state.scalars, state.positions, state.classes, state.agreement, state.sound, state.blocks, room(), out
     )
     return out if known else None
 
 
 def evidence_row(state: RhythmState) -> NDArray[np.float64]:
     """What fibrillation is judged by now, shape (4,): see `RhythmScores.evidence`."""
-    out = np.empty(4)
-    _evidence(state.scalars, state.positions, state.agreement, state.scores, out)
-    return out
+    return np.array(_evidence(state.scalars, state.positions, state.agreement, state.scores))
 
 
 class OpenEpisode(NamedTuple):
@@ -290,13 +290,15 @@ class OpenEpisode(NamedTuple):
 
 def open_episodes(state: RhythmState) -> list[OpenEpisode]:
     """Those that have not ended, most urgent first."""
+    onsets, _, confidences, grades = state.opened.tolist()
     return [
-        OpenEpisode(KINDS[k], *state.opened[[0, 2, 3], k].tolist())
-        for k in np.flatnonzero(state.opened[0] >= 0).tolist()
+        OpenEpisode(KINDS[k], onset, confidences[k], grades[k])
+        for k, onset in enumerate(onsets)
+        if onset >= 0
     ]
 
 
-@kernel
+@part
 def _close(opened, kind, end, rows, n):  # type: ignore[no-untyped-def]
     if opened[0, kind] < 0:
         return n
@@ -310,7 +312,7 @@ def _close(opened, kind, end, rows, n):  # type: ignore[no-untyped-def]
     return n + 1
 
 
-@kernel
+@part
 def _open(z, opened, kind, onset, confidence):  # type: ignore[no-untyped-def]
     """Begin an episode, no earlier than the last of its kind ended."""
     opened[0, kind] = max(onset, opened[1, kind])
@@ -318,12 +320,12 @@ def _open(z, opened, kind, onset, confidence):  # type: ignore[no-untyped-def]
     opened[3, kind] = max(z[_GRADE], z[_GRADE_BEFORE], 1)
 
 
-@kernel
+@part
 def _likelihood(score):  # type: ignore[no-untyped-def]
     return np.int64(100.0 / (1.0 + np.exp(-score)) + 0.5)
 
 
-@kernel
+@part
 def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ignore[no-untyped-def]
     """A technical episode: cells in a row with a property, opened once they last."""
     if is_so:
@@ -337,7 +339,7 @@ def _stretch(z, slot, kind, is_so, least_s, start, opened, rows, n):  # type: ig
     return n
 
 
-@kernel
+@part
 def _enter(z, blocks, second):  # type: ignore[no-untyped-def]
     """Make the block of a second the newest, emptying those that begin."""
     while z[_BLOCK] < second // _BLOCK_CELLS:
@@ -345,13 +347,12 @@ def _enter(z, blocks, second):  # type: ignore[no-untyped-def]
         blocks[z[_BLOCK] % _BLOCKS] = 0
 
 
-@kernel
-def _evidence(z, ring, ring_agreement, scores, out):  # type: ignore[no-untyped-def]
+@part
+def _evidence(z, ring, ring_agreement, scores):  # type: ignore[no-untyped-def]
     """Mean score of the last five cells; rate, agreement and share of like beats in these 5 s."""
     total = 0.0
     for i in range(_SCORES):
         total += np.float64(scores[i]) - SCORE_ZERO
-    out[0] = total / (SCORE_STEP * _SCORES)
     since = (z[_CELL] - _SCORES) * CELL
     count = similar = agreement = 0
     j = z[_COUNT] - 1
@@ -360,13 +361,16 @@ def _evidence(z, ring, ring_agreement, scores, out):  # type: ignore[no-untyped-
         agreement += ring_agreement[j % _RING]
         similar += ring_agreement[j % _RING] >= _SIMILAR
         j -= 1
-    out[1] = count / _SCORES
-    out[2] = agreement / (100.0 * count) if count > 0 else 0.5
-    out[3] = similar / count if count > 0 else 0.5
+    return (
+        total / (SCORE_STEP * _SCORES),
+        count / _SCORES,
+        agreement / (100.0 * count) if count > 0 else 0.5,
+        similar / count if count > 0 else 0.5,
+    )
 
 
-@kernel
-def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, out):  # type: ignore[no-untyped-def]
+@part
+def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, room, out):  # type: ignore[no-untyped-def]
     """The features of the last 30 s; False when the beats are too few."""
     since = z[_CELL] * CELL - _WINDOW
     first = z[_COUNT]
@@ -377,25 +381,23 @@ def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, out):  # 
     ):
         first -= 1
     n = z[_COUNT] - first
-    positions = np.empty(WINDOW_BEATS, np.int64)
-    classes = np.empty(WINDOW_BEATS, np.uint8)
-    agreement = np.empty(WINDOW_BEATS, np.uint8)
-    sound = np.empty(WINDOW_BEATS, np.bool_)
+    positions, classes, agreement, sound = room.positions, room.classes, room.agreement, room.sound
     for k in range(n):
         slot = (first + k) % _RING
         positions[k] = ring[slot]
         classes[k] = ring_classes[slot]
         agreement[k] = ring_agreement[slot]
         sound[k] = ring_sound[slot]
-    sums = np.zeros(SUMS + 1, np.int64)
+    sums = room.sums
+    sums[:] = 0
     for b in range(_BLOCKS):
         for c in range(SUMS + 1):
             sums[c] += blocks[b, c]
     unusable = sums[_UNUSABLE] / (_BLOCKS * _BLOCK_CELLS)
-    return atrial_features(positions, classes, agreement, sound, n, sums, unusable, out)
+    return atrial_features(positions, classes, agreement, sound, n, sums, unusable, room, out)
 
 
-@kernel
+@part
 def _half_back(z, ring):  # type: ignore[no-untyped-def]
     """The beat in the middle of the window, where an onset or an end is placed; the first, if it began so."""
     now = z[_CELL] * CELL
@@ -406,7 +408,7 @@ def _half_back(z, ring):  # type: ignore[no-untyped-def]
     return ring[j % _RING]
 
 
-@kernel
+@part
 def _judge_atria(  # type: ignore[no-untyped-def]
     z,
     opened,
@@ -421,15 +423,16 @@ def _judge_atria(  # type: ignore[no-untyped-def]
     weights,
     perceptrons,
     bias,
+    room,
+    row,
     rows,
     n,
 ):
     """Atrial fibrillation, with hysteresis: every five seconds, on thirty."""
-    row = np.empty(mean.size, np.float64)
     known = (
         z[_TRUSTED] != 0
         and opened[0, _VF] < 0
-        and _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, row)
+        and _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, room, row)
     )
     if not known:
         z[_AF_UNKNOWN] += 1
@@ -454,7 +457,7 @@ def _judge_atria(  # type: ignore[no-untyped-def]
     return n
 
 
-@kernel
+@part
 def _fold_cell(  # type: ignore[no-untyped-def]
     z, opened, ring, ring_agreement, blocks, scores, cell, start, c, evidence, rows, n
 ):
@@ -473,11 +476,9 @@ def _fold_cell(  # type: ignore[no-untyped-def]
     z[_LOUD] += (cell & LOUD) != 0
     z[_WILD] += wild
     # The four seconds of a cell begin with it: what five of them say lies around the first's end.
-    row = np.empty(4, np.float64)
-    _evidence(z, ring, ring_agreement, scores, row)
-    score = evidence[4]
-    for i in range(4):
-        score += evidence[i] * row[i]
+    of_waves, rate, likeness, similar = _evidence(z, ring, ring_agreement, scores)
+    score = evidence[4] + evidence[0] * of_waves
+    score = score + evidence[1] * rate + evidence[2] * likeness + evidence[3] * similar
     if score > (c.fibrillation_score if opened[0, _VF] < 0 else c.fibrillation_score_end):
         z[_VF_NO] = 0
         if z[_VF_YES] == 0 and opened[0, _VF] < 0:
@@ -503,7 +504,7 @@ def _fold_cell(  # type: ignore[no-untyped-def]
     return n
 
 
-@kernel
+@part
 def _rate(z, ring, sound, beats):  # type: ignore[no-untyped-def]
     """Mean rate over the last ``beats`` intervals, beats/min; 0 when they are not all sound and recent."""
     count = z[_COUNT]
@@ -519,7 +520,7 @@ def _rate(z, ring, sound, beats):  # type: ignore[no-untyped-def]
     return 60.0 * CELL * beats / span
 
 
-@kernel
+@part
 def _mean_rate(z, ring, sound, span_s):  # type: ignore[no-untyped-def]
     """Mean rate over the beats of the last ``span_s`` seconds (or the ring), 0 when they are not sound."""
     last = z[_COUNT] - 1
@@ -539,7 +540,7 @@ def _mean_rate(z, ring, sound, span_s):  # type: ignore[no-untyped-def]
     return 60.0 * CELL * (last - j) / (newest - first), first
 
 
-@kernel
+@part
 def _fold_beat(  # type: ignore[no-untyped-def]
     z,
     opened,
@@ -726,7 +727,7 @@ def _fold(  # type: ignore[no-untyped-def]
     p_shape,
     cells,
     until,
-    c,
+    limits,
     evidence,
     mean,
     inverse,
@@ -735,6 +736,8 @@ def _fold(  # type: ignore[no-untyped-def]
     bias,
     rows,
 ):
+    c = limits[0]
+    for_atria, row = room(), np.empty(mean.size, np.float64)
     n = np.int64(0)
     k = np.int64(0)
     s = np.int64(0)
@@ -782,6 +785,8 @@ def _fold(  # type: ignore[no-untyped-def]
                     weights,
                     perceptrons,
                     bias,
+                    for_atria,
+                    row,
                     rows,
                     n,
                 )

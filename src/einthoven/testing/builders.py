@@ -1,11 +1,18 @@
 """Builders that fill what does not matter to a test."""
 
+from typing import TYPE_CHECKING
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from einthoven.signal.recording import Lead, Recording, RecordingInfo, missing
+from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment, missing
+from einthoven.storage.blocks import KeptSegment
 
-__all__ = ["a_recording", "some_ecg_mv"]
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+__all__ = ["a_kept_segment", "a_recording", "some_ecg_mv", "some_kept_segments", "some_segments"]
 
 
 def some_ecg_mv(seed: int, duration_s: float, fs: float = 125.0) -> NDArray[np.float64]:
@@ -57,3 +64,63 @@ def a_recording(
     counts[~np.isfinite(signal)] = missing(np.dtype(np.int16))
     info = RecordingInfo(name=f"built-{seed}", fs=fs, leads=(Lead("MLII", 200.0, 0),), samples=counts.size)
     return Recording(info, counts[None, :])
+
+
+def some_segments(device: str, count: int, seconds: float = 10.0, *, seed: int = 1) -> list[Segment]:
+    """The stream of patient ``p-`` and the device's name, cut; it begins 1,000 s after 1970."""
+    whole = a_recording(seed=seed, duration_s=count * seconds)
+    size = round(seconds * whole.info.fs)
+    return [
+        Segment(
+            patient=f"p-{device}",
+            device=device,
+            sequence=number,
+            start_ns=round((1000 + number * seconds) * 1e9),
+            recording=Recording(
+                msgspec.structs.replace(whole.info, samples=size),
+                whole.counts[:, number * size : (number + 1) * size],
+            ),
+        )
+        for number in range(count)
+    ]
+
+
+def a_kept_segment(
+    *,
+    org: str = "main",
+    patient: str = "patient-1",
+    device: str = "device-1",
+    lead: str = "ECG",
+    sequence: int = 0,
+    start_ns: int = 1_764_000_000_000_000_000,
+    fs: float = 125.0,
+    samples: NDArray[np.int16] | NDArray[np.int32] | None = None,
+) -> KeptSegment:
+    """Ten seconds of ECG, as they are kept."""
+    if samples is None:
+        samples = a_recording(seed=sequence % 1000, duration_s=10, fs=fs).counts[0]
+    return KeptSegment(org, patient, device, lead, sequence, start_ns, fs, 200.0, 0, samples)
+
+
+def some_kept_segments() -> "SearchStrategy[list[KeptSegment]]":
+    """Up to eight segments of few patients, devices and leads, with any samples, in any order."""
+    from hypothesis import strategies as st  # noqa: PLC0415 - only tests have it
+    from hypothesis.extra import numpy as arrays  # noqa: PLC0415
+
+    counts = st.sampled_from([np.int16, np.int32]).flatmap(
+        lambda kind: arrays.arrays(kind, st.integers(0, 300), elements=arrays.from_dtype(np.dtype(kind)))
+    )
+    segment = st.builds(
+        KeptSegment,
+        st.sampled_from(["main", "north-1"]),
+        st.sampled_from(["p", "p.2", "A_b-c"]),
+        st.sampled_from(["d", "d.2"]),
+        st.sampled_from(["", "ECG", "Ableitung II µ"]),
+        st.integers(0, 5) | st.integers(0, 2**63 - 1),
+        st.integers(-(2**63), 2**63 - 1),
+        st.sampled_from([50.0, 125.0, 256.5, 360.0, 1000.0]),
+        st.floats(1e-3, 1e7),
+        st.integers(-(2**31) + 1, 2**31 - 1),
+        counts,
+    )
+    return st.lists(segment, max_size=8)

@@ -1,0 +1,94 @@
+"""What the service counts, for Prometheus. Labels are small closed sets; no patient, device or person is one.
+
+Several workers write into one folder (``PROMETHEUS_MULTIPROC_DIR``, set by whoever starts them) and any of
+them answers for all.
+"""
+
+import os
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+__all__ = ["CONTENT_TYPE", "METRICS", "exposition"]
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class _Metrics:
+    """Each is a name of the page docs/reference/metrics.md."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.segments = Counter(
+            "einthoven_segments",
+            "Segments by what became of them; analysed, duplicate, late and accepted are on disk.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.requests = Counter(
+            "einthoven_ingest_requests",
+            "Requests to send segments, by encoding and HTTP status.",
+            ["encoding", "status"],
+            registry=registry,
+        )
+        self.ingest = Histogram(
+            "einthoven_ingest_seconds",
+            "From the last byte of a request until it is on disk and answered.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch = Histogram(
+            "einthoven_batch_segments", "Segments in one transaction.", buckets=_SIZES, registry=registry
+        )
+        self.commit = Histogram(
+            "einthoven_batch_seconds",
+            "Analysing and committing one batch.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "einthoven_queue_segments",
+            "Segments that wait for the engine.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.sealed = Counter(
+            "einthoven_sealed_segments", "Segments moved from the journal into objects.", registry=registry
+        )
+        self.alerts = Counter(
+            "einthoven_alerts", "Alerts raised, by priority.", ["priority"], registry=registry
+        )
+        self.deliveries = Counter(
+            "einthoven_deliveries",
+            "Attempts to tell somebody, by channel and outcome.",
+            ["channel", "outcome"],
+            registry=registry,
+        )
+        self.delivery = Histogram(
+            "einthoven_delivery_seconds",
+            "From a segment's arrival until an alert of it was received.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+
+METRICS: Final = _Metrics()
+
+
+def exposition() -> bytes:
+    """All of it as text, of all workers."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(METRICS.registry)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

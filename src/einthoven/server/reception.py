@@ -1,0 +1,56 @@
+"""What the routes of a worker work with."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from einthoven.clock import Clock
+from einthoven.server.connections import Connections
+from einthoven.server.identities import Identities
+from einthoven.server.intake import Intake
+from einthoven.server.logins import Logins
+from einthoven.server.passwords import PasswordCost, Passwords
+from einthoven.server.settings import Settings
+from einthoven.server.tracing import NO_TRACES, Spans
+from einthoven.storage.database import Database
+
+__all__ = ["Reception", "Service"]
+
+_THREADS: Final = 2
+
+
+class Service(msgspec.Struct, frozen=True, eq=False):
+    """The parts that one worker is made of."""
+
+    identities: Identities
+    database: Database
+    clock: Clock
+    intake: Intake
+    settings: Settings
+    keys: Mapping[str, bytes] = {}
+    """Under which alert rules are signed, by name."""
+    spans: Spans = NO_TRACES
+
+
+class Reception:
+    """The service, and what its routes share."""
+
+    def __init__(self, service: Service, cost: PasswordCost) -> None:
+        self.identities = service.identities
+        self.clock = service.clock
+        self.intake = service.intake
+        self.settings = service.settings
+        self.keys = service.keys
+        self.connections = Connections(service.database, _THREADS)
+        self.health = Connections(service.database, 1, "health")
+        self.passwords = Passwords(cost)
+        self.logins = Logins(
+            self.connections, self.passwords, service.clock, 3600.0 * service.settings.session_h
+        )
+
+    def close(self) -> None:
+        """Finish what was asked."""
+        self.passwords.close()
+        self.connections.close()
+        self.health.close()

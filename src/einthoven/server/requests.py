@@ -1,0 +1,132 @@
+"""Requests as the routes see them: who asks, what was sent, which page is wanted."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import Parameter, PathParameter
+
+from einthoven.errors import AccessDenied, InputInvalid
+from einthoven.server.accounts import ORGANISATION, PSEUDONYM, USER
+from einthoven.server.identities import Person
+from einthoven.server.reception import Reception
+from einthoven.server.roles import ROUTES
+
+__all__ = [
+    "Asker",
+    "Limit",
+    "OrganisationName",
+    "Parts",
+    "Pseudonym",
+    "PseudonymInPath",
+    "StrictRequest",
+    "UserInPath",
+    "UserName",
+    "bearer_of",
+    "instant",
+    "let_in",
+    "person_of",
+    "reception_of",
+]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+OrganisationName = Annotated[str, msgspec.Meta(pattern=ORGANISATION, description="An organisation.")]
+UserName = Annotated[str, msgspec.Meta(pattern=USER, description="A user's name.")]
+Parts = NamedDependency[Reception]
+"""What the routes work with."""
+Asker = NamedDependency[Person]
+"""Who asks."""
+UserInPath = Annotated[str, PathParameter(pattern=USER, description="A user's name.")]
+PseudonymInPath = Annotated[str, PathParameter(pattern=PSEUDONYM, description="A pseudonym.")]
+Pseudonym = Annotated[str, msgspec.Meta(pattern=PSEUDONYM, description="A pseudonym; never a name.")]
+Limit = Annotated[int, Parameter(ge=1, le=500, description="Most items on this page.")]
+
+
+class StrictRequest(Request[Any, Any, State]):
+    """A request whose body is read strictly: a text that looks like a number is none."""
+
+    async def json(self) -> Any:
+        """See `litestar.Request`."""
+        wanted = self.route_handler.parsed_fn_signature.parameters["data"].annotation
+        try:
+            return msgspec.json.decode(await self.body(), type=wanted)
+        except msgspec.ValidationError as error:
+            raise InputInvalid(
+                "a value is missing or breaks its contract.", where=_place(str(error)), remedy=_REMEDY
+            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise InputInvalid("the request is not valid JSON.", where="request", remedy=_REMEDY) from None
+
+
+_REMEDY: Final = "See /schema/openapi.json."
+
+
+def _place(message: str) -> str:
+    """The field that msgspec speaks of; its names are ours, its keys are not."""
+    for mark in ("field `", "at `$."):
+        _, found, rest = message.partition(mark)
+        name = rest.partition("`")[0]
+        if found and "unknown field" not in message and name.isidentifier():
+            return name
+    return "request"
+
+
+_UNGUARDED: Final = frozenset({"anyone", "setup"})
+"""A setup token is looked at by its own route."""
+
+
+async def let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Nobody passes whose role is not in the table."""
+    _refuse_unknown(connection, handler)
+    route = (connection.scope["method"], connection.scope["path_template"])  # type: ignore[typeddict-item]
+    allowed = ROUTES.get(route, frozenset())
+    if not allowed.isdisjoint(_UNGUARDED) or route[0] == "OPTIONS":
+        return
+    reception: Reception = connection.app.state.reception
+    person = await reception.identities.person(bearer_of(connection))
+    if person.role not in allowed:
+        raise AccessDenied(
+            f"the role {person.role} may not do this.", where="Authorization", remedy="Ask an administrator."
+        )
+    connection.state.person = person
+
+
+def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A misspelt parameter would be a filter that does not filter."""
+    if connection.scope["query_string"]:
+        known = set()
+        for name, field in handler.parsed_fn_signature.parameters.items():
+            known.add(getattr(field.kwarg_definition, "name", None) or name)
+        if not known.issuperset(connection.query_params):
+            raise InputInvalid(
+                "there is no such parameter.", where="query", remedy="See /schema/openapi.json."
+            )
+
+
+def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The token; empty where there is none."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def person_of(request: Request[Any, Any, State]) -> Person:
+    """Who asks."""
+    person: Person = request.state.person
+    return person
+
+
+def reception_of(state: State) -> Reception:
+    """What the routes work with."""
+    reception: Reception = state.reception
+    return reception
+
+
+def instant(ns: int) -> datetime:
+    """An instant as it goes out."""
+    return _EPOCH + timedelta(microseconds=ns // 1000)

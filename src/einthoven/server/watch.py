@@ -1,0 +1,155 @@
+"""What the clock does to alerts, and alerts that no ECG shows: devices that fall silent or send late."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from einthoven.alerts import (
+    AlertRules,
+    Change,
+    Contact,
+    DeviceSeen,
+    PathPolicy,
+    heartbeat,
+    pass_time,
+    receive,
+    watch_channel,
+    watch_device,
+)
+from einthoven.server import alert_tables
+from einthoven.server.desk import Desk, Raised
+from einthoven.server.sql_outbox import read_health
+from einthoven.storage.database import Connection, Statements
+
+__all__ = ["Watch"]
+
+NS: Final = 1_000_000_000
+_MOST: Final = 200
+_SILENT: Final = 1
+_LATE: Final = 2
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """One stream as it was last heard of."""
+
+    id: int
+    org: str
+    patient: str
+    device: str
+    seen_ns: int
+    skew_ns: int
+    is_over: int
+    told: int
+    """What is alerted of it, as bits."""
+
+    def device_seen(self, rules: AlertRules) -> DeviceSeen:
+        """As the alerts' rules look at it."""
+        is_late = self.skew_ns >= rules.late_after_s * NS
+        return DeviceSeen(
+            org=self.org,
+            patient=self.patient,
+            device=self.device,
+            seen_ns=self.seen_ns,
+            data_ns=self.seen_ns - self.skew_ns,
+            late_ns=self.seen_ns if is_late else None,
+            is_over=bool(self.is_over),
+        )
+
+    def due(self, rules: AlertRules, now_ns: int) -> int:
+        """What should be alerted of it."""
+        if self.is_over:
+            return 0
+        is_silent = now_ns - self.seen_ns >= rules.silent_after_s * NS
+        is_late = self.skew_ns >= rules.late_after_s * NS
+        return _SILENT * is_silent + _LATE * is_late
+
+
+class Watch:
+    """Jobs of the alert desk; for one thread.
+
+    Parameters
+    ----------
+    committed : told what became of alerts, once it is on disk.
+    """
+
+    def __init__(
+        self, desk: Desk, committed: Callable[[Raised], None], policy: PathPolicy | None = None
+    ) -> None:
+        self._desk = desk
+        self._policy = policy or PathPolicy()
+        self._committed = committed
+
+    def pass_clock(self, connection: Connection, now_ns: int) -> int:
+        """Climb ladders, end suppressions, close what is over."""
+        changes: list[Change] = []
+        with connection.writing() as statements:
+            self._desk.look(statements)
+            for alert in alert_tables.due_alerts(statements, now_ns, _MOST):
+                rules = self._desk.rules(statements, alert.org, alert.patient)
+                changes += self._keep(statements, pass_time(alert, rules, now_ns), rules)
+        self._committed(Raised(tuple(changes)))
+        return len(changes)
+
+    def look_at_devices(self, connection: Connection, now_ns: int) -> int:
+        """Alert of devices that are silent or late, and end that when they are heard of again."""
+        with connection.reading() as statements:
+            self._desk.look(statements)
+            rows = statements.rows(
+                "SELECT id, org, patient, device, seen_ns, skew_ns, is_over, told FROM streams"
+            )
+            news = [
+                seen
+                for seen in (_Seen(*row) for row in rows)
+                if seen.due(self._desk.rules(statements, seen.org, seen.patient), now_ns) != seen.told
+            ]
+        changes: list[Change] = []
+        for seen in news[:_MOST]:
+            with connection.writing() as statements:
+                rules = self._desk.rules(statements, seen.org, seen.patient)
+                known = alert_tables.load_patient(statements, seen.org, seen.patient, ())
+                sightings = watch_device(known, seen.device_seen(rules), rules, now_ns)
+                known = alert_tables.load_patient(statements, seen.org, seen.patient, sightings)
+                changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
+                statements.run("UPDATE streams SET told = ? WHERE id = ?", (seen.due(rules, now_ns), seen.id))
+        self._committed(Raised(tuple(changes)))
+        return max(0, len(news) - _MOST)
+
+    def look_at_channels(self, connection: Connection, now_ns: int) -> int:
+        """Alert of channels whose deliveries fail or whose receipts stop."""
+        with connection.reading() as statements:
+            channels = read_health(statements)
+        changes: list[Change] = []
+        for health in channels:
+            with connection.writing() as statements:
+                self._desk.look(statements)
+                rules = self._desk.rules(statements, health.org, "")
+                known = alert_tables.load_patient(statements, health.org, "", ())
+                sightings = watch_channel(known, health, self._policy, now_ns)
+                if sightings:
+                    known = alert_tables.load_patient(statements, health.org, "", sightings)
+                    changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
+        self._committed(Raised(tuple(changes)))
+        return 0
+
+    def beat(self, connection: Connection, now_ns: int) -> int:
+        """A heart-beat to everybody who stands on a ladder or watches."""
+        with connection.writing() as statements:
+            self._desk.look(statements)
+            told: dict[str, set[Contact]] = {}
+            for org, patient in statements.rows("SELECT DISTINCT org, patient FROM alert_rules"):
+                rules = self._desk.rules(statements, org, patient)
+                contacts = told.setdefault(org, set(alert_tables.watchers_of(statements, org)))
+                contacts.update(contact for rung in rules.ladder for contact in rung.contacts)
+            beats = [
+                heartbeat(org, contact, self._policy.heartbeat_s, now_ns)
+                for org, contacts in sorted(told.items())
+                for contact in sorted(contacts, key=lambda one: (one.channel, one.address))
+            ]
+            alert_tables.put_notifications(statements, beats)
+        return 0
+
+    @staticmethod
+    def _keep(statements: Statements, changes: Sequence[Change], rules: AlertRules) -> Sequence[Change]:
+        alert_tables.store(statements, changes, rules)
+        return changes

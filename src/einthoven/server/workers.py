@@ -1,0 +1,260 @@
+"""The service as processes: one supervisor, and workers that are alike and share nothing but the database.
+
+A worker that dies is started again; what it had not acknowledged its senders send again. A worker whose
+supervisor dies drains and ends. SIGTERM drains all: no new requests, what was accepted is finished.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from einthoven.clock import SystemClock
+from einthoven.errors import DefectError, EinthovenError, InputInvalid
+from einthoven.runtime.kernels import warm_kernels
+from einthoven.server.app import App, build_app
+from einthoven.server.channels import open_channels, read_channels
+from einthoven.server.delivery import Dispatcher, Outcome
+from einthoven.server.desk import Desk, Raised
+from einthoven.server.engine import Engine
+from einthoven.server.identities import Identities, Rates
+from einthoven.server.ingest import Receive, Scope, Send
+from einthoven.server.intake import Intake
+from einthoven.server.jobs import Job, Jobs
+from einthoven.server.logs import configure_logs, place_of
+from einthoven.server.metrics import CONTENT_TYPE, METRICS, exposition
+from einthoven.server.reception import Service
+from einthoven.server.sealing import Sealer
+from einthoven.server.settings import Settings
+from einthoven.server.sql_outbox import SqlOutbox
+from einthoven.server.tracing import open_spans
+from einthoven.server.watch import Watch
+from einthoven.storage import MasterDataset, open_database, open_store
+
+__all__ = ["listen", "run_workers", "signing_keys", "worker"]
+
+_LOG: Final = logging.getLogger("einthoven.worker")
+_SETTINGS: Final = "EINTHOVEN_WORKER_SETTINGS"
+_SUPERVISOR: Final = "EINTHOVEN_WORKER_SUPERVISOR"
+_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
+_BACKLOG: Final = 4096
+HEARTBEAT: Final = 6
+"""Urgency of a heart-beat; what is less is an alert."""
+_PORT_S: Final = 3.0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket that all workers accept from; with port 0 a free one.
+
+    Raises
+    ------
+    InputInvalid : the address cannot be had; a port only after some seconds, since workers whose supervisor
+        died still hold it for a moment.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    until_s = time.monotonic() + _PORT_S
+    while True:
+        try:
+            accepting = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < until_s:
+                time.sleep(0.1)
+                continue
+            raise InputInvalid(
+                f"this address cannot be listened at ({error.strerror}).",
+                where=f"{settings.host}:{settings.port}",
+                remedy="End what listens there, or give --port another number; 0 takes a free one.",
+            ) from error
+        accepting.set_inheritable(True)
+        return accepting
+
+
+def run_workers(settings: Settings, accepting: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    with tempfile.TemporaryDirectory(prefix="einthoven-metrics-") as folder:
+        os.environ[_METRICS] = folder
+        os.environ[_SUPERVISOR] = str(os.getpid())
+        os.environ[_SETTINGS] = msgspec.json.encode(settings).decode()
+        config = uvicorn.Config(
+            "einthoven.server.workers:worker",
+            factory=True,
+            workers=settings.processes,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        )
+        configure_logs(settings.log_level)
+        Multiprocess(config, sockets=[accepting]).run()
+
+
+def worker() -> "Worker":
+    """What each process serves; its settings come from the supervisor."""
+    settings = msgspec.json.decode(os.environ[_SETTINGS], type=Settings)
+    configure_logs(settings.log_level)
+    return Worker(settings)
+
+
+class Worker:
+    """One process's ASGI application and all that runs beside it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._app: App | None = None
+        self._dispatcher: Dispatcher | None = None
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request, or the process's life."""
+        if scope["type"] != "lifespan":
+            if self._app is None:
+                raise DefectError("a request came before the worker had started.")
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        try:
+            await self._start()
+        except EinthovenError as error:
+            _LOG.error("the worker could not start: %s", error, extra={"code": error.code})
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        except Exception as error:  # noqa: BLE001 - the supervisor tries again
+            _LOG.error("the worker could not start", extra=place_of(error))
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stack.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self) -> None:
+        settings, clock = self._settings, SystemClock()
+        await asyncio.to_thread(warm_kernels)
+        database = open_database(settings.database_url)
+        keys = signing_keys(settings.folder)
+        rates = Rates(settings.device_rate_per_s, settings.gateway_rate_per_s)
+        identities = Identities(database, clock, rates)
+        self._stack.push_async_callback(identities.close)
+        spans = open_spans(settings.traces_url)
+        self._stack.callback(spans.close)
+        loop = asyncio.get_running_loop()
+
+        def tell(raised: Raised) -> None:
+            loop.call_soon_threadsafe(self._raised, raised)
+
+        intake = Intake(
+            lambda: Engine(database.connect(), Desk(keys, tell)),
+            clock,
+            limit=settings.queue_limit,
+            batch=settings.batch_limit,
+            spans=spans,
+        )
+        self._stack.push_async_callback(asyncio.to_thread, intake.stop, settings.drain_s)
+        watch = Watch(Desk(keys), tell)
+        dataset = MasterDataset(open_store(settings.objects_url))
+        sealer = Sealer(dataset, after_s=settings.seal_after_s, bytes_=settings.seal_bytes)
+        jobs = Jobs(
+            database,
+            clock,
+            f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            (
+                Job("clock", 1.0, watch.pass_clock),
+                Job("devices", 10.0, watch.look_at_devices),
+                Job("channels", 5.0, watch.look_at_channels),
+                Job("heartbeats", 30.0, watch.beat),
+                Job("seal", 1.0, sealer.seal),
+            ),
+        )
+        self._stack.push_async_callback(asyncio.to_thread, jobs.stop, settings.drain_s)
+        service = Service(identities, database, clock, intake, settings, keys, spans)
+        app = build_app(service, front={("GET", "/metrics"): _metrics})
+        await self._stack.enter_async_context(app.framework.lifespan())
+        await self._deliver(SqlOutbox(database, keys))
+        self._app = app
+        guard = asyncio.create_task(_end_without(int(os.environ[_SUPERVISOR])))
+        self._stack.callback(guard.cancel)
+        _LOG.info("ready", extra={"worker": os.getpid()})
+
+    async def _deliver(self, outbox: SqlOutbox) -> None:
+        """Empty the outbox, together with all other workers, until the worker stops."""
+        self._stack.callback(outbox.close)
+        clock = SystemClock()
+        channels = open_channels(read_channels(self._settings.folder / "channels.toml"), clock)
+        for channel in channels.values():
+            self._stack.push_async_callback(channel.close)
+        self._dispatcher = Dispatcher(outbox, channels, clock, told=_count)
+        task = asyncio.create_task(self._dispatcher.run())
+
+        async def stop() -> None:
+            if self._dispatcher is not None:
+                await self._dispatcher.stop()
+            await task
+
+        self._stack.push_async_callback(stop)
+
+    def _raised(self, raised: Raised) -> None:
+        """Something happened to alerts, and is on disk: tell whom it concerns at once."""
+        for change in raised.changes:
+            if change.what == "raised":
+                technical = "technical-" if change.alert.is_technical else ""
+                METRICS.alerts.labels(technical + change.alert.priority).inc()
+        if self._dispatcher is not None:
+            self._dispatcher.wake()
+        if self._app is not None:
+            self._app.feed.nudge()
+
+
+def _count(outcome: Outcome) -> None:
+    METRICS.deliveries.labels(outcome.channel, outcome.outcome).inc()
+    if outcome.outcome == "delivered" and outcome.urgency < HEARTBEAT:
+        METRICS.delivery.observe(outcome.age_s)
+
+
+async def _metrics(_scope: Scope, _receive: Receive, send: Send) -> None:
+    content = await asyncio.to_thread(exposition)
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _end_without(supervisor: int) -> None:
+    """A worker whose supervisor died would hold the port against the next one."""
+    while os.getppid() == supervisor:
+        await asyncio.sleep(0.5)
+    _LOG.warning("the supervisor is gone; draining")
+    os.kill(os.getpid(), 15)
+
+
+def signing_keys(folder: Path) -> dict[str, bytes]:
+    """Keys under which alert rules are signed; the first is made where there is none.
+
+    On several machines the file ``signing.key`` in the data folder must be the same.
+    """
+    path = folder / "signing.key"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+    return {"1": path.read_bytes()}

@@ -1,0 +1,233 @@
+"""The tables, as numbered steps that only go forward.
+
+A step once released is never edited. ``{id}``, ``{bytes}`` and ``{double}`` are what the two databases spell
+differently.
+"""
+
+from typing import Final
+
+from einthoven.errors import InputInvalid
+
+__all__ = ["MIGRATIONS", "refuse_newer", "spelled"]
+
+_STREAMS: Final = """
+CREATE TABLE streams (
+    id {id},
+    org TEXT NOT NULL,
+    device TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    lead TEXT NOT NULL,
+    fs {double} NOT NULL,
+    gain {double} NOT NULL,
+    baseline INTEGER NOT NULL,
+    start_ns BIGINT NOT NULL,
+    next_sequence BIGINT NOT NULL,
+    next_position BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    waiting BIGINT NOT NULL,
+    seen_ns BIGINT NOT NULL,
+    skew_ns BIGINT NOT NULL,
+    is_over INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0,
+    state {bytes} NOT NULL,
+    UNIQUE (org, device)
+);
+CREATE INDEX streams_patient ON streams (org, patient);
+CREATE TABLE segments (
+    stream BIGINT NOT NULL REFERENCES streams (id),
+    sequence BIGINT NOT NULL,
+    status TEXT NOT NULL,
+    start_ns BIGINT NOT NULL,
+    received_ns BIGINT NOT NULL,
+    samples INTEGER NOT NULL,
+    digest BIGINT NOT NULL,
+    answer {bytes},
+    object BIGINT,
+    place BIGINT,
+    PRIMARY KEY (stream, sequence)
+){tight};
+CREATE TABLE journal (
+    stream BIGINT NOT NULL,
+    sequence BIGINT NOT NULL,
+    received_ns BIGINT NOT NULL,
+    is_last INTEGER NOT NULL,
+    block {bytes} NOT NULL,
+    PRIMARY KEY (stream, sequence)
+){tight};
+CREATE INDEX journal_received ON journal (received_ns);
+CREATE TABLE gaps (
+    stream BIGINT NOT NULL,
+    first BIGINT NOT NULL,
+    last BIGINT NOT NULL,
+    PRIMARY KEY (stream, first)
+){tight};
+CREATE TABLE objects (
+    id {id},
+    name TEXT NOT NULL UNIQUE,
+    org TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    segments INTEGER NOT NULL,
+    made_ns BIGINT NOT NULL
+);
+CREATE TABLE leases (
+    job TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until_ns BIGINT NOT NULL
+)
+"""
+
+_ACCOUNTS: Final = """
+CREATE TABLE orgs (
+    org TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_ns BIGINT NOT NULL
+);
+CREATE TABLE users (
+    id {id},
+    org TEXT NOT NULL REFERENCES orgs (org),
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    patient TEXT,
+    hash TEXT NOT NULL,
+    created_ns BIGINT NOT NULL,
+    UNIQUE (org, name)
+);
+CREATE TABLE tokens (
+    id {id},
+    org TEXT NOT NULL REFERENCES orgs (org),
+    digest {bytes} NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    user_id BIGINT,
+    patient TEXT,
+    device TEXT,
+    label TEXT NOT NULL,
+    created_ns BIGINT NOT NULL,
+    expires_ns BIGINT,
+    revoked_ns BIGINT,
+    used_ns BIGINT
+);
+CREATE INDEX tokens_org ON tokens (org, id);
+CREATE INDEX tokens_user ON tokens (org, user_id);
+CREATE TABLE epochs (
+    name TEXT PRIMARY KEY,
+    version BIGINT NOT NULL
+);
+INSERT INTO epochs (name, version) VALUES ('senders', 0);
+CREATE TABLE audit (
+    id {id},
+    org TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+CREATE INDEX audit_subject ON audit (org, action, subject, at_ns);
+CREATE INDEX audit_org ON audit (org, id)
+"""
+
+_ALERTS: Final = """
+CREATE TABLE alert_rules (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, patient, version)
+);
+INSERT INTO epochs (name, version) VALUES ('alert_rules', 0);
+CREATE TABLE alerts (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    condition TEXT NOT NULL,
+    about TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    id TEXT NOT NULL UNIQUE,
+    steps BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    is_open INTEGER NOT NULL,
+    raised_ns BIGINT NOT NULL,
+    due_ns BIGINT,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, patient, condition, about, number)
+);
+CREATE INDEX alerts_due ON alerts (due_ns);
+CREATE INDEX alerts_open ON alerts (org, is_open, raised_ns);
+CREATE TABLE alert_episodes (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    condition TEXT NOT NULL,
+    about TEXT NOT NULL,
+    onset_ns BIGINT NOT NULL,
+    end_ns BIGINT,
+    alert_id TEXT NOT NULL,
+    PRIMARY KEY (org, patient, condition, about, onset_ns)
+);
+CREATE TABLE alert_steps (
+    org TEXT NOT NULL,
+    alert_id TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, alert_id, number)
+);
+CREATE TABLE alert_changes (
+    id {id},
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL
+);
+CREATE INDEX alert_changes_org ON alert_changes (org, id);
+CREATE TABLE watchers (
+    org TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    address TEXT NOT NULL,
+    PRIMARY KEY (org, channel, address)
+);
+CREATE TABLE outbox (
+    id TEXT PRIMARY KEY,
+    org TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    address TEXT NOT NULL,
+    alert_id TEXT NOT NULL,
+    step BIGINT NOT NULL,
+    urgency INTEGER NOT NULL,
+    created_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_ns BIGINT NOT NULL,
+    holder TEXT NOT NULL,
+    ended_ns BIGINT,
+    result TEXT NOT NULL
+);
+CREATE INDEX outbox_due ON outbox (state, next_ns);
+CREATE INDEX outbox_lane ON outbox (org, channel, address, alert_id, step);
+CREATE TABLE channel_health (
+    org TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, channel)
+)
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS, _ALERTS)
+"""What each version adds to the one before; the version of a database is how many were performed."""
+
+
+def refuse_newer(version: int) -> None:
+    """A database of a newer program is left alone."""
+    if version > len(MIGRATIONS):
+        raise InputInvalid(
+            f"the database has version {version}; this program knows up to {len(MIGRATIONS)}.",
+            where="database",
+            remedy="Use the newer program.",
+        )
+
+
+def spelled(step: str, spelling: dict[str, str]) -> list[str]:
+    """The statements of one migration, as one database spells them."""
+    for word, meaning in spelling.items():
+        step = step.replace(word, meaning)
+    return [sql.strip() for sql in step.split(";") if sql.strip()]

@@ -1,0 +1,119 @@
+"""SQLite: the embedded default. One file, a write-ahead log, every commit on disk."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from einthoven.errors import DatabaseUnavailable
+from einthoven.storage.database import Row
+from einthoven.storage.migrations import MIGRATIONS, refuse_newer, spelled
+
+__all__ = ["SqliteDatabase"]
+
+_WAIT_S: Final = 30.0
+"""How long a writer waits for the one before it."""
+_LOG_PAGES: Final = 8192
+"""The log is copied into the file when it has so many pages (32 MB): seldom, since copying waits."""
+_SPELLING: Final = {
+    "{id}": "INTEGER PRIMARY KEY",
+    "{bytes}": "BLOB",
+    "{double}": "REAL",
+    "{tight}": " WITHOUT ROWID",
+}
+
+
+class _SqliteStatements:
+    """See `einthoven.storage.database.Statements`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        return self._connection.execute(sql, values).rowcount
+
+    def run_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, values)
+
+
+class SqliteConnection:
+    """See `einthoven.storage.database.Connection`."""
+
+    def __init__(self, path: Path) -> None:
+        with _failures():
+            self._connection = sqlite3.connect(
+                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+        self._statements = _SqliteStatements(self._connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[_SqliteStatements]:
+        """See `einthoven.storage.database.Connection`."""
+        with _failures():
+            self._connection.execute("BEGIN")
+            try:
+                yield self._statements
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[_SqliteStatements]:
+        """See `einthoven.storage.database.Connection`."""
+        with _failures():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._statements
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """See `einthoven.storage.database.Connection`."""
+        self._connection.close()
+
+
+class SqliteDatabase:
+    """One file; its folder must exist."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def connect(self) -> SqliteConnection:
+        """See `einthoven.storage.database.Database`."""
+        return SqliteConnection(self._path)
+
+    def migrate(self) -> int:
+        """See `einthoven.storage.database.Database`."""
+        connection = self.connect()
+        try:
+            with connection.writing() as statements:
+                version: int = statements.rows("PRAGMA user_version")[0][0]
+                refuse_newer(version)
+                for step in MIGRATIONS[version:]:
+                    for sql in spelled(step, _SPELLING):
+                        statements.run(sql)
+                statements.run(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        finally:
+            connection.close()
+        return len(MIGRATIONS)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """SQLite's own errors in ours; never with a value in the text."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DatabaseUnavailable(
+            f"SQLite could not do it ({error}).", where="database", remedy="Check space, rights and the disk."
+        ) from error

@@ -1,0 +1,80 @@
+"""What the document promises is held against the running service, with valid and with hostile input."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis import GenerationMode
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from einthoven.server.roles import ROUTES
+from einthoven.testing.serving import Served
+
+EXAMPLES = 40
+"""Of each mode; a route costs about a second."""
+BESIDE = ("/schema/openapi.json", "/metrics", "/v1/events")
+"""Not of the framework, or without an end."""
+DOCUMENTED = [route for route in ROUTES if route[1] not in BESIDE]
+
+
+@schemathesis.serializer("application/msgpack")
+def _as_it_is(_context, value):
+    """The document says nothing of what MessagePack holds; the fuzz test does."""
+    return value if isinstance(value, bytes) else repr(value).encode()
+
+
+def caller(route: tuple[str, str], served: Served) -> str:
+    """The token of somebody who may."""
+    allowed = ROUTES[route]
+    if "gateway" in allowed:
+        return served.token("gateway")[1]
+    role = next((one for one in ("admin", "clinician") if one in allowed), "admin")
+    return str(served.person(role).headers["Authorization"].removeprefix("Bearer "))
+
+
+BEYOND = {
+    ("POST", "/v1/segments"): [positive_data_acceptance, negative_data_rejection],
+    ("POST", "/v1/tokens"): [positive_data_acceptance],
+    ("POST", "/v1/users"): [positive_data_acceptance],
+    ("PATCH", "/v1/users/{name}"): [positive_data_acceptance],
+    ("POST", "/v1/alerts/{alert}/suppress"): [positive_data_acceptance],
+    ("PUT", "/v1/rules"): [positive_data_acceptance],
+    ("PUT", "/v1/patients/{patient}/rules"): [positive_data_acceptance],
+}
+"""What a schema does not say: that one field needs another, that 3.0 is no integer here, that base64 has an
+even number of bytes, that a batch with a bad segment is answered with 207."""
+CASES = [
+    (route, mode)
+    for route in DOCUMENTED
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    if (route, mode)
+    not in {(("GET", path), GenerationMode.NEGATIVE) for path in ("/health/live", "/health/ready")}
+]
+"""Those two take nothing that could be wrong."""
+
+
+@pytest.mark.parametrize(
+    ("route", "mode"), CASES, ids=[f"{' '.join(route)} {mode.value}" for route, mode in CASES]
+)
+def test_the_service_does_what_its_document_says(route, mode, sqlite_served: Served) -> None:
+    method, path = route
+    document = schemathesis.openapi.from_dict(sqlite_served.app.document, config=SchemathesisConfig())
+    document.config.base_url = sqlite_served.url
+    token = caller(route, sqlite_served)
+    operation = document[path][method]
+
+    @seed(1905)
+    @settings(
+        max_examples=EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def check(case) -> None:
+        case.call_and_validate(
+            headers={"Authorization": f"Bearer {token}"}, timeout=20, excluded_checks=BEYOND.get(route)
+        )
+
+    check()

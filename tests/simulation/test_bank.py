@@ -107,8 +107,8 @@ def test_clocks_are_wrong_by_no_more_than_asked() -> None:
 def test_scenes_are_allotted_in_proportion() -> None:
     names = [scene.name for scene in allotted({"healthy": 2, "svt": 1}, 9)]
     assert (names.count("healthy"), names.count("svt")) == (6, 3)
-    assert len(allotted(None, 44)) == 44
-    assert {scene.name for scene in allotted(None, 44)} == set(SCENES)
+    assert len(allotted(None, 80)) == 80
+    assert {scene.name for scene in allotted(None, 80)} == set(SCENES)
     with pytest.raises(InputInvalid, match="no scene"):
         allotted({"happy": 1}, 3)
     with pytest.raises(InputInvalid, match="weights"):

@@ -93,6 +93,68 @@ def test_ectopic_beats_come_early_and_in_the_share_asked_for() -> None:
     assert np.median(rr[beats.classes[1:] == "V"]) < 0.8 * np.median(rr)
 
 
+def intervals_of(scene: Scene, seed: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals (s) of ten minutes and the class of the beat that ends each."""
+    beats = VirtualPatient(seed, scene, fs=1000).truth(0, 600).beats
+    return np.diff(beats.positions) / 1000, beats.classes[1:]
+
+
+@pytest.mark.parametrize(("rhythm", "share"), [("atrial_bigeminy", 1 / 2), ("atrial_trigeminy", 1 / 3)])
+def test_every_second_or_third_beat_is_atrial_and_early(rhythm: str, share: float) -> None:
+    rr_s, kinds = intervals_of(one_period(rhythm, 600.0, coupling=0.6))
+    assert np.mean(kinds == "S") == pytest.approx(share, abs=0.01)
+    assert rr_s[kinds == "S"].max() < 0.8 * rr_s[kinds == "N"].min()
+
+
+def test_a_sick_sinus_node_leaves_most_beats_to_the_atria() -> None:
+    rr_s, kinds = intervals_of(one_period("sick_sinus", 600.0, coupling=0.5, atrial_run_beats=10))
+    assert np.mean(kinds == "S") > 0.75
+    first = (kinds == "N") & (np.roll(kinds, 1) == "S")
+    assert np.median(rr_s[first]) > 1.5 * np.median(rr_s[kinds == "S"])
+
+
+def test_in_two_to_one_block_an_interval_is_one_atrial_cycle_or_two() -> None:
+    rr_s, kinds = intervals_of(
+        one_period("av_block", 600.0, rate_bpm=75, rr_sd_s=0.0, conduction=(1, 2), hold_beats=5)
+    )
+    assert set(kinds) == {"N"}
+    assert set(np.round(rr_s, 2)) == {0.8, 1.6}
+
+
+def test_a_blocked_p_wave_has_no_beat() -> None:
+    blocked = VirtualPatient(4, one_period("av_block", 60.0, rr_sd_s=0.0, conduction=(2,)), fs=250.0)
+    signal = blocked.read(0, 15_000)[0].astype(float)
+    for position in blocked.truth(2, 58).beats.positions.tolist():
+        middle = position + 200  # where the beat would be that was not conducted
+        before, after = signal[middle - 50 : middle - 30], signal[middle - 10 : middle + 10]
+        assert before.max() > after.max() + 8
+        assert np.abs(after).max() < 60
+
+
+def test_in_wenckebach_block_pr_grows_until_a_beat_is_dropped() -> None:
+    rr_s, _ = intervals_of(one_period("wenckebach", 600.0, rr_sd_s=0.0))
+    pause = np.flatnonzero(rr_s > 1.25)
+    assert pause.size > 50
+    before = pause[pause > 1] - 1
+    assert (rr_s[before] < rr_s[before - 1] + 1e-3).mean() > 0.4
+    assert (rr_s[pause] < 1.6).all()
+
+
+def test_the_junction_escapes_in_a_pause_if_it_is_told_to() -> None:
+    longest_s = [
+        intervals_of(one_period("sinus", 600.0, pause_share=0.1, escape_bpm=escape_bpm))[0].max()
+        for escape_bpm in (None, 45.0)
+    ]
+    assert longest_s[0] > 2.5
+    assert longest_s[1] < 2.3
+
+
+def test_a_sinus_rate_can_rise() -> None:
+    rr_s, _ = intervals_of(one_period("sinus", 600.0, rate_bpm=60, end_rate_bpm=120))
+    assert rr_s[:20].mean() == pytest.approx(1.0, rel=0.05)
+    assert rr_s[-20:].mean() == pytest.approx(0.5, rel=0.05)
+
+
 def test_silent_hearts_have_no_beats_but_are_never_exactly_flat() -> None:
     for rhythm in ("asystole", "pause", "ventricular_fibrillation", "ventricular_flutter"):
         patient = VirtualPatient(1, one_period(rhythm, 60.0))
@@ -167,7 +229,12 @@ def test_beyond_the_end_there_is_nothing() -> None:
         (lambda: Period("sinus", 0), "duration"),
         (lambda: Period("sinus", 10, 1000), "rate"),
         (lambda: Period("sinus", 10, pvc_share=2), "share"),
-        (lambda: Period("sinus", 10, run_beats=0), "run length"),
+        (lambda: Period("sinus", 10, run_beats=0), "run has"),
+        (lambda: Period("sinus", 10, rr_sd_s=1), "RR deviation"),
+        (lambda: Period("sinus", 10, end_rate_bpm=1000), "rate at the end"),
+        (lambda: Period("sinus", 10, escape_bpm=1), "escape rate"),
+        (lambda: Period("sinus", 10, coupling=2), "coupling"),
+        (lambda: Period("av_block", 10, conduction=()), "conduction"),
         (lambda: Noise("jazz"), "not a kind of noise"),
         (lambda: Noise("white", -1), "amplitude"),
         (lambda: Noise("white", start_s=5, end_s=5), "begin before"),

@@ -33,7 +33,7 @@ __all__ = [
     "RhythmStateSection",
 ]
 
-STATE_VERSION: Final = 4
+STATE_VERSION: Final = 5
 
 
 class Cleaned(msgspec.Struct, frozen=True, eq=False):

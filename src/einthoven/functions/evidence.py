@@ -22,6 +22,7 @@ from einthoven.signal.morphology import (
     CONTEXT_MEMORY,
     FEATURES,
     MINUTE,
+    MINUTES,
     MinuteBeat,
     PatientContext,
     describe,
@@ -185,7 +186,7 @@ def _template(found: DescribedBeats, k: int) -> tuple[NDArray[np.float32], int]:
             break
         context = turned
         minute += 1
-    recent = minutes[-(CONTEXT_MEMORY // MINUTE) :]
+    recent = minutes[-(MINUTES + 1) :]
     calm = sum(mean.calm for mean in recent)
     if not calm:
         return np.empty(0, np.float32), 0

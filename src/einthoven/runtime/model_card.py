@@ -12,7 +12,7 @@ import msgspec
 from einthoven.evaluation.beats import BeatTable
 from einthoven.runtime.training import DS1, FOLDS, VARIANTS, Tables
 from einthoven.signal.learning import BATCH, CLASSES, NETWORKS, RHYTHM_FEATURES
-from einthoven.signal.morphology import FEATURES
+from einthoven.signal.morphology import SHAPE_FEATURES
 
 __all__ = ["LeadFigures", "ModelCard", "RecordFigures", "Spread", "card_of", "page"]
 
@@ -59,6 +59,8 @@ class ModelCard(msgspec.Struct, frozen=True):
     bytes: int
     rows: dict[str, int]
     """Training beats by class, all variants together."""
+    made: dict[str, int]
+    """Beats of made recordings by class, from which the rhythm head also learns."""
     seeds: int
     networks: int
     leads: tuple[LeadFigures, ...]
@@ -69,7 +71,13 @@ class ModelCard(msgspec.Struct, frozen=True):
 
 
 def card_of(
-    version: str, sha256: str, size: int, rows: dict[str, int], runs: list[Tables], others: list[Tables]
+    version: str,
+    sha256: str,
+    size: int,
+    rows: dict[str, int],
+    made: dict[str, int],
+    runs: list[Tables],
+    others: list[Tables],
 ) -> ModelCard:
     """The card of a model file with this digest, from the cross-validation of its recipe.
 
@@ -81,6 +89,7 @@ def card_of(
         sha256=sha256,
         bytes=size,
         rows=rows,
+        made=made,
         seeds=len(runs),
         networks=NETWORKS,
         leads=tuple(_lead([_pooled(tables, lead) for tables in runs]) for lead in leads),
@@ -147,7 +156,9 @@ def page(card: ModelCard) -> str:
 
 
 def _head(card: ModelCard) -> list[str]:
-    beats = ", ".join(f"{kind} {count:,}" for kind, count in card.rows.items())
+    beats, made = (
+        ", ".join(f"{kind} {count:,}" for kind, count in rows.items()) for rows in (card.rows, card.made)
+    )
     return [
         "# Beat classifier",
         "",
@@ -161,14 +172,16 @@ def _head(card: ModelCard) -> list[str]:
         f"| size | {card.bytes:,} bytes, MessagePack, no code |",
         "| task | class N, S, V or F of each beat of one lead (AAMI classes, de Chazal's map: `e` "
         "and `j` are N) |",
-        f"| shape head | {card.networks} perceptrons {len(FEATURES)}-16-3: neither, V, F |",
-        f"| rhythm head | {card.networks} perceptrons {len(RHYTHM_FEATURES)}-16-2: N, S, for what "
+        f"| shape head | {card.networks} perceptrons {len(SHAPE_FEATURES)}-16-3: neither, V, F |",
+        f"| rhythm head | {card.networks} perceptrons {len(RHYTHM_FEATURES)}-24-2: N, S, for what "
         f"is neither |",
         "| data | MIT-BIH Arrhythmia Database, PhysioNet, ODC-By 1.0 "
         "(Moody and Mark, IEEE Eng. Med. Biol. 20(3), 2001; Goldberger et al., Circulation 101(23), 2000) |",
         f"| records | the {len(DS1)} of DS1 (de Chazal's design half): {' '.join(DS1)} |",
         f"| rows | {beats}; {len(VARIANTS)} readings of each record (both leads, displaced, 90 and "
         f"110 % tempo) |",
+        f"| made rows | {made}: beats of DS1 on other rhythms, and virtual patients; for the rhythm head, a "
+        f"tenth of the weight |",
         f"| recipe | AdamW, batches of {BATCH}; see `signal/learning.py`. The same bytes on every machine |",
         "",
     ]
@@ -245,6 +258,9 @@ def _limits() -> list[str]:
         "- S is told by intervals and the P wave. A supraventricular beat that is not early, or "
         "whose shape is aberrant, is "
         "missed (records 124 and 201); an early normal beat of an irregular sinus rhythm may be called S.",
+        "- Where conduction changes (2:1 and 1:1), after sinus pauses, and in fast regular flutter, ordinary "
+        "beats are still called S; where every P wave looks alike, dense atrial ectopy is missed. What was "
+        "made to teach these is not what patients have: it is a substitute for records that are lacking.",
         "- In fibrillation of the atria S means nothing; the irregularity of the last minutes "
         "suppresses most.",
         "- Figures are at annotated positions; end to end, missed and invented beats count too.",

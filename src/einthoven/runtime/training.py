@@ -21,19 +21,25 @@ from einthoven.signal.beats import locate
 from einthoven.signal.classes import classify, pack_model, unpack_model
 from einthoven.signal.learning import CLASSES, NETWORKS, Ensemble, fit
 from einthoven.signal.morphology import MINUTE, PatientContext, describe, turn
+from einthoven.signal.recording import RecordingSource
 from einthoven.signal.resampling import FS
 
 __all__ = [
     "DS1",
     "FOLDS",
     "VARIANTS",
+    "Annotated",
+    "MadeRows",
     "Rows",
     "Tables",
     "Variant",
+    "annotated",
     "class_of",
     "cross_validate",
+    "features_of",
     "train",
     "training_rows",
+    "virtual_rows",
     "with_other_folds",
 ]
 
@@ -87,8 +93,16 @@ def class_of(symbol: str) -> str | None:
     return _MAP.get(symbol)
 
 
-def training_rows(folder: Path, name: str, variant: Variant) -> Rows:
-    """Features and labels of one record at its annotated beats, class Q left out.
+class Annotated(NamedTuple):
+    """A lead's clean signal and its annotated beats; class Q has the label -1."""
+
+    samples: NDArray[np.int16]
+    beats: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+def annotated(folder: Path, name: str, lead: int, *, tempo: int = 100, jitter: int = 0) -> Annotated:
+    """One lead of a record, perhaps slower or faster, its beats perhaps displaced.
 
     Raises
     ------
@@ -96,18 +110,14 @@ def training_rows(folder: Path, name: str, variant: Variant) -> Rows:
     """
     path = folder / name
     with open_recording(path) as source:
-        if variant.lead >= len(source.info.leads):
+        if lead >= len(source.info.leads):
             raise RecordingNotFound(
-                f"the record has no lead {variant.lead}.",
+                f"the record has no lead {lead}.",
                 where=str(path),
                 remedy="Training reads both leads.",
             )
-        (everything,) = count_hours(source.info, 1e9)
-        prepared, _ = preprocessing(split(source, everything, variant.lead), PatientState())
+        samples = _stretched(_clean(source, lead), tempo)
         fs = source.info.fs
-    cleaned = prepared.cleaned
-    if cleaned is None:
-        raise DefectError("preprocessing left no clean signal.")
     marks = read_annotations(folder / f"{name}.atr")
     pairs = [
         (sample, CLASSES.find(kind))
@@ -115,17 +125,50 @@ def training_rows(folder: Path, name: str, variant: Variant) -> Rows:
         if (kind := class_of(symbol)) is not None
     ]
     positions = np.rint(np.array([sample for sample, _ in pairs]) * (FS / fs)).astype(np.int64)
-    positions = (positions * variant.tempo + 50) // 100
+    positions = (positions * tempo + 50) // 100
     labels = np.array([label for _, label in pairs], np.int64)
-    if variant.jitter:
-        rng = np.random.default_rng(variant)
-        positions = positions + rng.integers(-variant.jitter, variant.jitter + 1, positions.size)
-    samples = _stretched(cleaned.samples, variant.tempo)
+    rng = np.random.default_rng((lead, jitter, tempo))
+    return Annotated(samples, _placed(samples, positions, jitter, rng), labels)
+
+
+def training_rows(folder: Path, name: str, variant: Variant) -> Rows:
+    """Features and labels of one record at its annotated beats, class Q left out.
+
+    Raises
+    ------
+    RecordingNotFound, RecordingUnreadable : see `einthoven.records`.
+    """
+    found = annotated(folder, name, variant.lead, tempo=variant.tempo, jitter=variant.jitter)
+    features = features_of(found.samples, found.beats)
+    known = found.labels >= 0
+    return Rows(features[known], found.labels[known])
+
+
+def virtual_rows(patient: RecordingSource, positions: NDArray[np.int64], labels: NDArray[np.int64]) -> Rows:
+    """Features and labels of the beats of a virtual patient at 125 Hz, displaced by a sample at most."""
+    samples = _clean(patient, 0)
+    beats = _placed(samples, positions, 1, np.random.default_rng(positions.size))
+    return Rows(features_of(samples, beats), labels)
+
+
+def _clean(source: RecordingSource, lead: int) -> NDArray[np.int16]:
+    """The whole of a lead as the classifier sees it."""
+    (everything,) = count_hours(source.info, 1e9)
+    prepared, _ = preprocessing(split(source, everything, lead), PatientState())
+    if prepared.cleaned is None:
+        raise DefectError("preprocessing left no clean signal.")
+    return prepared.cleaned.samples
+
+
+def _placed(
+    samples: NDArray[np.int16], positions: NDArray[np.int64], jitter: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Fiducials near given positions, which are displaced at random first."""
+    if jitter:
+        positions = positions + rng.integers(-jitter, jitter + 1, positions.size)
     positions = np.clip(np.sort(positions), 0, samples.size - 1)
-    beats = np.maximum.accumulate(locate(samples, 0, positions, 0, samples.size))
-    features = _features(samples, beats)
-    known = labels >= 0
-    return Rows(features[known], labels[known])
+    fiducials: NDArray[np.int64] = np.maximum.accumulate(locate(samples, 0, positions, 0, samples.size))
+    return fiducials
 
 
 def _stretched(samples: NDArray[np.int16], tempo: int) -> NDArray[np.int16]:
@@ -138,7 +181,7 @@ def _stretched(samples: NDArray[np.int16], tempo: int) -> NDArray[np.int16]:
     return between.astype(np.int16)
 
 
-def _features(cleaned: NDArray[np.int16], beats: NDArray[np.int64]) -> NDArray[np.float32]:
+def features_of(cleaned: NDArray[np.int16], beats: NDArray[np.int64]) -> NDArray[np.float32]:
     """Features of given beats, minute by minute, as the stream would have them."""
     context = PatientContext.empty()
     parts = []
@@ -158,13 +201,29 @@ Tables = dict[str, tuple[BeatTable, ...]]
 """Per record: one table for each lead."""
 
 
-def train(rows: Iterable[tuple[str, Rows]], *, seed: int = 0, networks: int = NETWORKS) -> Ensemble:
-    """The classifier from rows and the name of the record that each set comes from."""
-    sets = list(rows)
+MadeRows = dict[tuple[str, str], Rows]
+"""What was made for training, by the record it was made of (none: virtual) and a name."""
+
+
+def train(
+    rows: Iterable[tuple[str, Rows]],
+    made: Iterable[Rows] = (),
+    *,
+    seed: int = 0,
+    networks: int = NETWORKS,
+) -> Ensemble:
+    """The classifier from rows and the name of the record that each set comes from, and from made ones."""
+    sets, others = list(rows), list(made)
     return fit(
         np.concatenate([part.features for _, part in sets]),
         np.concatenate([part.labels for _, part in sets]),
         np.concatenate([np.full(part.labels.size, int(name)) for name, part in sets]),
+        made=(
+            np.concatenate([part.features for part in others]),
+            np.concatenate([part.labels for part in others]),
+        )
+        if others
+        else None,
         seed=seed,
         networks=networks,
     )
@@ -172,6 +231,7 @@ def train(rows: Iterable[tuple[str, Rows]], *, seed: int = 0, networks: int = NE
 
 def cross_validate(
     rows: dict[tuple[str, Variant], Rows],
+    made: MadeRows,
     *,
     seeds: Iterable[int],
     networks: int = NETWORKS,
@@ -179,9 +239,10 @@ def cross_validate(
 ) -> Iterator[Tables]:
     """For each seed, every record's beats told by a classifier that never saw a beat of that record.
 
-    Training is on all variants of the other four fifths of the records; what is held out is told at the
-    annotated positions of each lead. ``done`` is called after each of the `FOLDS` classifiers of a seed.
-    The tables have no row or column for missed and invented beats, because the positions are given.
+    Training is on all variants of the other four fifths of the records, on what was made of them, and on
+    virtual patients; what is held out is told at the annotated positions of each lead. ``done`` is called
+    after each of the `FOLDS` classifiers of a seed. The tables have no row or column for missed and
+    invented beats, because the positions are given.
     """
     names = list(dict.fromkeys(name for name, _ in rows))
 
@@ -189,6 +250,7 @@ def cross_validate(
         held_out = names[fold::FOLDS]
         ensemble = train(
             ((name, part) for (name, _), part in rows.items() if name not in held_out),
+            (part for (name, _), part in made.items() if name not in held_out),
             seed=seed,
             networks=networks,
         )

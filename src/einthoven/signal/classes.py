@@ -23,7 +23,7 @@ __all__ = ["CLASSES", "ClassModel", "classify", "load_model", "pack_model", "vot
 _ROWS_AT_ONCE: Final = 256
 """Beats whose values between the layers are kept at a time."""
 MODEL_FILE: Final = "beat-classes.msgpack"
-MODEL_SHA256: Final = "5967efe81e5b0705a50a8d3a4b08f86f39734e325f57a0968d17a41d863f5db1"
+MODEL_SHA256: Final = "5bd712e098fcae4cce771e35978e680e53ff3f53ddab13081f67a7161745f427"
 
 
 class _PackedHead(msgspec.Struct, frozen=True):

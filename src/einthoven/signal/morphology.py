@@ -11,6 +11,11 @@ patient's RR and template are causal; deflections count in the direction of the 
 that the lead's polarity does not matter; a beat's prematurity is told against the upper half of four
 minutes' intervals, which a run of premature beats does not shift; irregularity is the smallest over
 neighbours one, two and three beats apart, so that bigeminy and trigeminy are not taken for fibrillation.
+
+Where most beats are ectopic, or the conduction changes, no interval is the usual one. For such patients
+the rhythm is also told by how abruptly it changed, by whether long intervals are whole multiples (block),
+and by the P wave: that of a beat, freed from the T wave before it, is compared with the P waves of *late*
+beats, which are the sinus node's whoever has the majority.
 """
 
 from typing import NamedTuple
@@ -30,7 +35,9 @@ __all__ = [
     "FEATURES",
     "HISTORY",
     "MINUTE",
+    "MINUTES",
     "REACH",
+    "SHAPE_FEATURES",
     "Appearance",
     "MinuteBeat",
     "PatientContext",
@@ -56,7 +63,7 @@ HISTORY = WINDOW + LAGS + 2
 """Beats kept from earlier calls."""
 RECENT = 3750
 """Samples (30 s) before a beat whose intervals make its local rhythm."""
-CONTEXT_MEMORY = (MINUTES + 1) * MINUTE + RECENT
+CONTEXT_MEMORY = (MINUTES + 1) * MINUTE + 2 * RECENT
 """Samples before a beat that its features may need."""
 
 _P = np.arange(-31, -8, 2)
@@ -72,17 +79,23 @@ _SLOT = np.concatenate([np.arange(_P_END), np.arange(_QRS_AT, _QRS_END), np.aran
 _IS_POINT = np.isin(np.arange(SLOTS), _SLOT)
 _STEP = 16
 _CALM, _RR_COUNT, _RR_SUM, _AMPLITUDE, _WIDTH, _IRREGULAR = range(6)
-_COUNTS = _IRREGULAR + LAGS
+_LATE = _IRREGULAR + LAGS
+_COUNTS = _LATE + 1
+_PAIRS = _P_END // 2
 _SHORTEST, _LONGEST = 25, 375
 """An interval counts as 0.2 to 3 s."""
 _BINS = 32
 _EDGES = np.rint(_SHORTEST * (_LONGEST / _SHORTEST) ** (np.arange(_BINS + 1) / _BINS)).astype(np.int64)
 _BIN = np.clip(np.searchsorted(_EDGES, np.arange(_LONGEST + 1), "right") - 1, 0, _BINS - 1).astype(np.int64)
 _AROUND = REACH + AFTER + 1
+_FLAT = 60.0
+"""Square of a P zone that is as good as none (units)."""
+_ODD = 0.8
+"""A QRS less like the patient's than this is not of its shape."""
 _SHARPNESS = 4
 """The template is held in quarters of a unit."""
 
-FEATURES = (
+SHAPE_FEATURES = (
     "pre/local",
     "post/local",
     "pre/patient",
@@ -134,6 +147,17 @@ FEATURES = (
     "corr with previous",
     "context",
 )
+"""What the shape of a beat is told from: ratios of intervals, and likenesses to the patient's beat."""
+FEATURES = (
+    *SHAPE_FEATURES,
+    "pre/long",
+    "steady",
+    "onset",
+    "multiple",
+    "common share",
+    "late P",
+    "bare P",
+)
 """Names of the columns that `describe` returns, in order."""
 
 
@@ -145,10 +169,18 @@ class PatientContext(NamedTuple):
     sums: NDArray[np.int32]
     """Sum over the current minute's calm beats, shape (105,), units."""
     counts: NDArray[np.int32]
-    """Per minute, the current one last, shape (8, 4): calm beats, intervals, and sums of their RR, of
-    the calm beats' amplitude and width, and of intervals unlike the one one, two and three before."""
+    """Per minute, the current one last, shape (9, 4): calm beats, intervals, and sums of their RR, of
+    the calm beats' amplitude and width, of intervals unlike the one one, two and three before, and late
+    beats."""
     intervals: NDArray[np.int32]
     """How many intervals of each length the same minutes had; shape (4, 32), lengths as `_EDGES`."""
+    late: NDArray[np.int32]
+    """Mean P zone of each minute's late beats less that of its calm beat, and of the current minute their
+    sum, less as often that of the last calm beat; points in pairs, shape (4, 6), units. Differences are
+    small numbers, and so take fewer bytes."""
+    odd: NDArray[np.int32]
+    """Which of the last 24 beats were not shaped like the patient's: one number, the last beat its
+    lowest bit."""
     previous: NDArray[np.int16]
     """The QRS of the last described beat, shape (23,), units."""
 
@@ -159,6 +191,8 @@ class PatientContext(NamedTuple):
             self.sums.copy(),
             self.counts.copy(),
             self.intervals.copy(),
+            self.late.copy(),
+            self.odd.copy(),
             self.previous.copy(),
         )
 
@@ -170,6 +204,8 @@ class PatientContext(NamedTuple):
             np.zeros(BEFORE + AFTER + 1, np.int32),
             np.zeros((_COUNTS, MINUTES + 1), np.int32),
             np.zeros((MINUTES + 1, _BINS), np.int32),
+            np.zeros((MINUTES + 1, _PAIRS), np.int32),
+            np.zeros(1, np.int32),
             np.zeros(_QRS.size, np.int16),
         )
 
@@ -253,21 +289,35 @@ def turn(context: PatientContext) -> tuple[MinuteBeat, PatientContext]:
     rr_ms = 1000 / FS * float(context.counts[_RR_SUM, MINUTES]) / rr_count
     shape = np.empty(BEFORE + AFTER + 1, np.float32)
     after = context.copy()
-    _turn(after.frozen, after.sums, after.counts, after.intervals, calm, shape)
+    _turn(after.frozen, after.sums, after.counts, after.intervals, after.late, calm, shape)
     return MinuteBeat(calm, calm / max(rr_count, calm), rr_ms, shape), after
 
 
+@part
+def _pair(beat, i):  # type: ignore[no-untyped-def]
+    """Two neighbouring points of a mean beat's P zone, as one."""
+    return np.int32(beat[2 * i]) + np.int32(beat[2 * i + 1])
+
+
 @kernel
-def _turn(frozen, sums, counts, intervals, calm, shape):  # type: ignore[no-untyped-def]
+def _turn(frozen, sums, counts, intervals, late, calm, shape):  # type: ignore[no-untyped-def]
+    lates = counts[_LATE, MINUTES]
+    for i in range(_PAIRS):
+        late[MINUTES, i] += lates * _pair(frozen[MINUTES - 1], i)
     for m in range(MINUTES):
         if m + 1 < MINUTES:
             frozen[m] = frozen[m + 1]
         counts[:, m] = counts[:, m + 1]
         intervals[m] = intervals[m + 1]
+        late[m] = late[m + 1]
     counts[:, MINUTES] = 0
     intervals[MINUTES] = 0
+    late[MINUTES] = 0
     for i in range(_SIZE):
         frozen[MINUTES - 1, i] = np.int16(np.rint(sums[_POINTS[i] + BEFORE] / max(calm, 1)))
+    for i in range(_PAIRS):
+        mean = np.int32(np.rint(late[MINUTES - 1, i] / max(lates, 1)))
+        late[MINUTES - 1, i] = mean - _pair(frozen[MINUTES - 1], i)
     for i in range(shape.size):
         shape[i] = sums[i] / max(calm, 1)
     sums[:] = 0
@@ -362,9 +412,9 @@ def _template_of(whole, sums, out):  # type: ignore[no-untyped-def]
 
 
 @part
-def _quantile(histogram, edges, total):  # type: ignore[no-untyped-def]
-    """The interval that 60 per cent are not longer than; straight inside a bin."""
-    wanted = 0.6 * total
+def _quantile(histogram, edges, total, share):  # type: ignore[no-untyped-def]
+    """The interval that this share of all are not longer than; straight inside a bin."""
+    wanted = share * total
     below = np.int64(0)
     for i in range(histogram.size):
         here = histogram[i]
@@ -372,6 +422,52 @@ def _quantile(histogram, edges, total):  # type: ignore[no-untyped-def]
             return edges[i] + (wanted - below) / here * (edges[i + 1] - edges[i])
         below += here
     return np.float64(edges[-1])
+
+
+@part
+def _rhythm(recent, pre, post):  # type: ignore[no-untyped-def]
+    """Three measures of the intervals before a beat, its own ``pre`` the first of them.
+
+    For how many beats intervals have been alike from one to the next, at most 12; the step by which that
+    began, 1 where it does not show; and how far long intervals are on average from twice or three times
+    this one.
+    """
+    steady = np.int64(0)
+    while steady + 1 < recent.size and 6 * abs(recent[steady] - recent[steady + 1]) <= recent[steady]:
+        steady += 1
+    onset = 1.0
+    if steady + 1 < recent.size:
+        onset = min(recent[steady + 1] / recent[steady], 4.0)
+    times = post / pre
+    off, longs = 0.25, 1
+    if 1.5 < times < 3.5:
+        off += abs(times - np.rint(times))
+        longs += 1
+    for interval in recent[:16]:
+        times = interval / pre
+        if 1.5 < times < 3.5:
+            off += abs(times - np.rint(times))
+            longs += 1
+    return min(steady, 12), onset, off / longs
+
+
+@part
+def _agreement(own, sums, count):  # type: ignore[no-untyped-def]
+    """Likeness of a P zone to the mean of ``count`` others, less where both are flat; 1 without others."""
+    if count == 0:
+        return 1.0
+    n = own.size
+    a = b = 0.0
+    for i in range(n):
+        a += own[i]
+        b += sums[i] / count
+    ab = aa = bb = 0.0
+    for i in range(n):
+        u, v = own[i] - a / n, sums[i] / count - b / n
+        ab += u * v
+        aa += u * u
+        bb += v * v
+    return ab / np.sqrt((aa + _FLAT) * (bb + _FLAT))
 
 
 @kernel
@@ -386,6 +482,8 @@ def _describe(  # type: ignore[no-untyped-def]
     sums,
     counts,
     intervals,
+    late,
+    odd_bits,
     previous,
     features,
     sizes,
@@ -401,6 +499,10 @@ def _describe(  # type: ignore[no-untyped-def]
     some = np.full(SLOTS, EMPTY, np.int32)
     # The intervals, and which are unlike the one one, two and three before.
     rr = np.zeros(end, np.int32)
+    odd = np.zeros(end, np.int32)
+    for k in range(max(0, known - WINDOW), known):
+        odd[k] = (odd_bits[0] >> (known - 1 - k)) & 1
+    recent = np.zeros(WINDOW, np.int32)
     unlike = np.zeros((end, LAGS), np.int32)
     for k in range(1, end):
         rr[k] = min(max(beats[k] - beats[k - 1], _SHORTEST), _LONGEST)
@@ -411,11 +513,17 @@ def _describe(  # type: ignore[no-untyped-def]
     known_minutes = np.zeros(_COUNTS, np.int64)
     histogram = np.zeros(_BINS, np.int64)
     whole = np.zeros(SLOTS, np.int64)
+    bare = np.zeros(SLOTS, np.int32)
+    late_p, own_p = np.zeros(_PAIRS, np.int64), np.zeros(_PAIRS, np.int64)
     for m in range(MINUTES + 1):
         for i in range(_COUNTS):
             known_minutes[i] += counts[i, m]
         for i in range(_BINS):
             histogram[i] += intervals[m, i]
+        for i in range(_PAIRS):
+            beside = np.int64(_pair(frozen[min(m, MINUTES - 1)], i))
+            times = np.int64(counts[_LATE, m] if m < MINUTES else 1)
+            late_p[i] += times * late[m, i] + np.int64(counts[_LATE, m]) * beside
         if m < MINUTES and counts[_CALM, m] > 0:
             for i in range(_SIZE):
                 whole[_SLOT[i]] += np.int64(counts[_CALM, m]) * frozen[m, i]
@@ -493,13 +601,14 @@ def _describe(  # type: ignore[no-untyped-def]
             for lag in range(LAGS):
                 counts[_IRREGULAR + lag, MINUTES] += unlike[k, lag]
                 known_minutes[_IRREGULAR + lag] += unlike[k, lag]
-            typical = _quantile(histogram, edges, known_minutes[_RR_COUNT])
+            typical = _quantile(histogram, edges, known_minutes[_RR_COUNT], 0.6)
+            long = _quantile(histogram, edges, known_minutes[_RR_COUNT], 0.9)
             low_rr, middle_rr, high_rr = select_three(
                 window, (in_window // 4, in_window // 2, 3 * in_window // 4), 9
             )
             lower, middle, upper = np.float64(low_rr), np.float64(middle_rr), np.float64(high_rr)
         else:
-            typical = lower = middle = upper = patient
+            typical = lower = middle = upper = long = patient
         m = min(in_window, 16 + 1) - 1
         some[:16] = EMPTY
         for j in range(m):
@@ -538,6 +647,7 @@ def _describe(  # type: ignore[no-untyped-def]
             _tally(shape, template, _QRS_AT + _STEP, _QRS.size - _STEP),
         )
         of_t = _tally(shape, template, _T_AT, _T.size)
+        odd[k] = _likeness(of_qrs) < _ODD
         of_all = _sum(_sum(of_p, of_qrs), of_t)
         own = 1.0 / (_SHARPNESS * amplitude)
         theirs = 1 / (_SHARPNESS * patient_amplitude)
@@ -630,6 +740,44 @@ def _describe(  # type: ignore[no-untyped-def]
         f[47] = rough / (28.0 * amplitude)
         f[48] = _likeness(with_previous)
         f[49] = min(calm, 60) / 60
+        # Intervals between beats of the patient's own shape; all where there are hardly any.
+        plain = 0
+        for j in range(in_window):
+            if j == 0 or odd[k - j] + odd[k - j - 1] == 0:
+                recent[plain] = rr[k - j]
+                plain += 1
+        if 5 * plain < in_window:
+            plain = in_window
+            for j in range(plain):
+                recent[j] = rr[k - j]
+        commonest = np.int64(0)
+        for i in range(histogram.size - 1):
+            commonest = max(commonest, histogram[i] + histogram[i + 1])
+        f[50] = pre / long
+        f[51], f[52], f[53] = _rhythm(recent[:plain], pre, post)
+        f[54] = commonest / max(known_minutes[_RR_COUNT], 1)
+        # The P zone without the T wave of the beat before, as far as the patient's own tells it.
+        for i in range(_P_END):
+            bare[i] = shape[i]
+            after = rr[k] + _P[i]
+            if has_pre and calm > 0 and after < _T[-1]:
+                after = max(after - _T[0], 0)
+                j, rest = _T_AT + after // 3, after % 3
+                tail = ((3 - rest) * template[j] + rest * template[j + 1]) / (3.0 * _SHARPNESS)
+                bare[i] -= np.int32(np.rint(tail))
+        for i in range(own_p.size):
+            own_p[i] = bare[2 * i] + bare[2 * i + 1]
+        f[55] = _agreement(own_p, late_p, known_minutes[_LATE])
+        f[56] = _likeness(_tally(bare, template, 0, _P_END))
+        # Late against the last intervals and as it is, so that what is remembered of a beat depends on half
+        # a minute before it and not on minutes.
+        if has_pre and pre > 1.2 * lower:
+            counts[_LATE, MINUTES] += 1
+            known_minutes[_LATE] += 1
+            for i in range(own_p.size):
+                zone = shape[2 * i] + shape[2 * i + 1]
+                late[MINUTES, i] += zone - _pair(frozen[MINUTES - 1], i)
+                late_p[i] += zone
         sizes[k - known, 0] = amplitude
         sizes[k - known, 1] = width
         # What the next beats will know of this one.
@@ -647,5 +795,6 @@ def _describe(  # type: ignore[no-untyped-def]
             _template_of(whole, sums, of_calm)
         for i in range(_QRS_AT, _QRS_END):
             earlier[i] = shape[i]
+        odd_bits[0] = ((odd_bits[0] << 1) & ((1 << WINDOW) - 1)) | odd[k]
     for i in range(previous.size):
         previous[i] = earlier[_QRS_AT + i]

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 SCORES_FILE: Final = "rhythm-scores.msgpack"
-SCORES_SHA256: Final = "fac4d2481753457f28ecb9ea8e70e614a83816dcb7a17f12c24eef4f122f9c59"
+SCORES_SHA256: Final = "cb78952a3ae9bc3f306db7c1bed0c2241623790d488010dff57eced963974f41"
 
 
 class _PackedScore(msgspec.Struct, frozen=True):

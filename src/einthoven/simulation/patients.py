@@ -1,6 +1,7 @@
 """A virtual patient: an endless ECG and the truth about it, any span of it at any time."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -159,24 +160,28 @@ class VirtualPatient:
     ) -> None:
         fs = self.info.fs
         first_s, last_s = start / fs, (start + out.size) / fs
-        near = np.flatnonzero(
-            (beats.times_s > first_s - REACH_AFTER_S) & (beats.times_s < last_s + REACH_BEFORE_S)
-        )
-        for k in near:
-            at_s = float(beats.times_s[k])
-            a = max(0, int(np.ceil((at_s - REACH_BEFORE_S) * fs)) - start)
-            b = min(out.size, int((at_s + REACH_AFTER_S) * fs) + 1 - start)
-            if b <= a:
-                continue
-            x_s = (np.arange(a, b) + start) / fs - at_s
-            shape = self._morphology.beat(
-                x_s,
-                str(beats.kinds[k]),
-                float(beats.rr_s[k]),
-                has_p=bool(beats.has_p[k]),
-                scale=float(beats.scales[k]),
-            )
-            out[a:b] += shape * (1 + 0.04 * breath[a:b])
+
+        def add(times_s: NDArray[np.float64], wave: Callable[[int, NDArray[np.float64]], Any]) -> None:
+            near = (times_s > first_s - REACH_AFTER_S) & (times_s < last_s + REACH_BEFORE_S)
+            for k in np.flatnonzero(near).tolist():
+                at_s = float(times_s[k])
+                a = max(0, int(np.ceil((at_s - REACH_BEFORE_S) * fs)) - start)
+                b = min(out.size, int((at_s + REACH_AFTER_S) * fs) + 1 - start)
+                if b > a:
+                    x_s = (np.arange(a, b) + start) / fs - at_s
+                    out[a:b] += wave(k, x_s) * (1 + 0.04 * breath[a:b])
+
+        def p_wave(k: int, x_s: NDArray[np.float64]) -> NDArray[np.float64]:
+            p, is_ectopic = beats.p_waves, bool(beats.p_waves.is_ectopic[k])
+            rr_s, scale = float(p.rr_s[k]), float(p.scales[k])
+            return self._morphology.p_wave(x_s, rr_s, is_ectopic=is_ectopic, scale=scale)
+
+        def beat(k: int, x_s: NDArray[np.float64]) -> NDArray[np.float64]:
+            rr_s, scale = float(beats.rr_s[k]), float(beats.scales[k])
+            return self._morphology.beat(x_s, str(beats.kinds[k]), rr_s, scale=scale)
+
+        add(beats.p_waves.times_s, p_wave)
+        add(beats.times_s, beat)
 
     def _between(self, start_s: float, end_s: float) -> list[_Piece]:
         """The pieces that overlap a span, scheduled now if they were not before."""

@@ -111,6 +111,39 @@ def _scenes() -> tuple[Scene, ...]:
             (Period("sinus", _LONG_S, 74),),
             (wander, Noise("lead_off", start_s=12, end_s=24)),
         ),
+        Scene(
+            "atrial_bigeminy",
+            "every second beat atrial",
+            (sinus, Period("atrial_bigeminy", 60), Period("sinus", 40)),
+            (wander,),
+        ),
+        Scene(
+            "atrial_runs",
+            "sinus rhythm with runs of atrial beats",
+            (Period("sinus", _LONG_S, 68, pac_share=0.03, atrial_run_beats=6),),
+            (wander,),
+        ),
+        Scene(
+            "sick_sinus",
+            "a slow sinus node: most beats are atrial, in runs between pauses",
+            (Period("sick_sinus", _LONG_S, 48, coupling=0.6, atrial_run_beats=12),),
+            (wander,),
+        ),
+        Scene(
+            "av_block",
+            "conduction that changes between 1:1 and 2:1",
+            (Period("av_block", _LONG_S, 84, rr_sd_s=0.015, conduction=(1, 2), hold_beats=12),),
+            (wander,),
+        ),
+        Scene(
+            "wenckebach", "PR that grows until a beat is dropped", (Period("wenckebach", _LONG_S),), (wander,)
+        ),
+        Scene(
+            "escape",
+            "sinus pauses in which the junction escapes",
+            (Period("sinus", _LONG_S, 64, pause_share=0.05, escape_bpm=42),),
+            (wander,),
+        ),
         Scene("bradycardia", "36 beats a minute", (Period("sinus", _LONG_S, 36, rr_sd_s=0.04),), (wander,)),
     )
 

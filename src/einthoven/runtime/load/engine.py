@@ -247,7 +247,7 @@ class LoadRun:
             self._done.set()
 
     def _count_unsent(self) -> None:
-        """What was due and never sent, because the service was too slow; a closed loop has no end of these."""
+        """What was due and never sent, because the service was too slow; a closed loop has no end of it."""
         if not self._is_stopped and not self._target.is_closed and self._next is not None:
             for request in chain((self._next,), self._requests):
                 self._count["planned"] += sum(one.kind != "repeat" for one in request.deliveries)

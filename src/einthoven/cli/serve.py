@@ -38,7 +38,11 @@ def command(as_json: bool, **flags: Any) -> int:
         )
     else:
         _greet(settings, url, setup)
-    run_workers(settings, accepting)
+    done = run_workers(settings, accepting)
+    if as_json:
+        click.echo(json.dumps({"event": "ended", **done}))
+    else:
+        _part(done)
     return 0
 
 
@@ -56,11 +60,22 @@ def _prepare(settings: Settings) -> str | None:
         connection.close()
 
 
+def _part(done: dict[str, int]) -> None:
+    """What was done, and what to do next."""
+    console = Console(stderr=True)
+    alerts = done.pop("alerts", 0)
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(done.items())) or "none came"
+    console.print(f"\n[bold]Ended.[/] Segments: {told}. Alerts raised: {alerts:,}. All of it is on disk.")
+    console.print(
+        "[dim]einthoven serve goes on where it stopped; einthoven doctor looks at what it stands on.[/]"
+    )
+
+
 def _greet(settings: Settings, url: str, setup: str | None) -> None:
     console = Console(stderr=True)
     console.print(f"[dim]{NOTICE}[/]\n")
     console.print(f"[bold]Einthoven listens at {url}[/]  ({settings.processes} workers)")
-    console.print(f"API      {url}/schema")
+    console.print(f"API      {url}/schema/openapi.json")
     console.print(f"Data     {settings.folder}")
     if setup is not None:
         console.print("\nNobody can log in yet. Make the first administrator within a day:")

@@ -17,7 +17,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-__all__ = ["CONTENT_TYPE", "METRICS", "exposition"]
+__all__ = ["CONTENT_TYPE", "METRICS", "exposition", "totals"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -83,6 +83,20 @@ class _Metrics:
 
 
 METRICS: Final = _Metrics()
+
+
+def totals(folder: str) -> dict[str, int]:
+    """Segments by outcome, and alerts, of all workers that wrote into a folder."""
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+    found: dict[str, int] = {}
+    for family in registry.collect():
+        for sample in family.samples:
+            if sample.name == "einthoven_segments_total":
+                found[sample.labels["outcome"]] = int(sample.value)
+            elif sample.name == "einthoven_alerts_total":
+                found["alerts"] = found.get("alerts", 0) + int(sample.value)
+    return found
 
 
 def exposition() -> bytes:

@@ -35,7 +35,7 @@ from einthoven.server.ingest import INGEST_PATH, Receive, Scope, Send
 from einthoven.server.intake import Intake
 from einthoven.server.jobs import Job, Jobs
 from einthoven.server.logs import configure_logs, place_of
-from einthoven.server.metrics import CONTENT_TYPE, METRICS, exposition
+from einthoven.server.metrics import CONTENT_TYPE, METRICS, exposition, totals
 from einthoven.server.reception import Service
 from einthoven.server.sealing import Sealer
 from einthoven.server.settings import Settings
@@ -82,8 +82,8 @@ def listen(settings: Settings) -> socket.socket:
         return accepting
 
 
-def run_workers(settings: Settings, accepting: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+def run_workers(settings: Settings, accepting: socket.socket) -> dict[str, int]:
+    """Serve until SIGTERM or Ctrl-C; segments by what became of them, and alerts."""
     with tempfile.TemporaryDirectory(prefix="einthoven-metrics-") as folder:
         os.environ[_METRICS] = folder
         os.environ[_SUPERVISOR] = str(os.getpid())
@@ -105,6 +105,7 @@ def run_workers(settings: Settings, accepting: socket.socket) -> None:
         )
         configure_logs(settings.log_level)
         Multiprocess(config, sockets=[accepting]).run()
+        return totals(folder)
 
 
 def worker() -> "Worker":

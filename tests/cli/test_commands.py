@@ -54,7 +54,8 @@ def test_training_makes_the_shipped_model_bit_for_bit(data, tmp_path: Path, caps
 
 
 def test_training_writes_the_card_that_it_is_asked_for(data, tmp_path: Path, capsys, monkeypatch) -> None:
-    """With one seed and the fewest records, for speed."""
+    """With one seed and the fewest records and virtual patients, for speed."""
+    monkeypatch.setattr("einthoven.cli.train.VIRTUAL_PATIENTS", 1)
     monkeypatch.setattr("einthoven.cli.train.SEEDS", 1)
     monkeypatch.setattr("einthoven.cli.train.DS1", ("106", "118", "119", "208", "209", "223"))
     card = tmp_path / "card.md"

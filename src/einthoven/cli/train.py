@@ -82,7 +82,7 @@ def command(data: Path, out: Path, validates: bool, card: Path | None, as_json: 
         for name, variant in track(todo, "Reading", console=console, transient=True, disable=as_json)
     }
     with console.status("Making"):
-        made = {**real_on_other_rhythms(folder, seed=0), **virtual(seeds=range(VIRTUAL_PATIENTS))}
+        made = {**real_on_other_rhythms(folder, seed=0, names=DS1), **virtual(seeds=range(VIRTUAL_PATIENTS))}
     with console.status("Training"):
         content = pack_model(
             train(((name, part) for (name, _), part in rows.items()), made.values()), MODEL_VERSION

@@ -32,6 +32,7 @@ __all__ = [
     "load_patient",
     "newest_change",
     "open_alerts",
+    "patients_with_rules",
     "put_notifications",
     "read_alert",
     "read_changes",
@@ -239,6 +240,11 @@ def read_changes(statements: Statements, org: str, after: int, limit: int) -> li
 def rules_epoch(statements: Statements) -> int:
     """A number that changes whenever alert rules do."""
     return int(statements.rows("SELECT version FROM epochs WHERE name = 'alert_rules'")[0][0])
+
+
+def patients_with_rules(statements: Statements) -> set[tuple[str, str]]:
+    """Organisation and pseudonym of all for whom rules were signed; the empty one is the organisation's."""
+    return {(row[0], row[1]) for row in statements.rows("SELECT DISTINCT org, patient FROM alert_rules")}
 
 
 def read_history(statements: Statements, org: str, patient: str) -> list[SignedRules]:

@@ -47,6 +47,8 @@ class Desk:
         self._keys = keys
         self._tell = told
         self._epoch = -1
+        self._own: set[tuple[str, str]] = set()
+        """Organisation and patient for whom rules were signed."""
         self._rules: dict[tuple[str, str], AlertRules] = {}
         self._told: dict[int, tuple[Condition, ...]] = {}
 
@@ -54,6 +56,7 @@ class Desk:
         """Notice new rules; called with each batch."""
         epoch = alert_tables.rules_epoch(statements)
         if epoch != self._epoch:
+            self._own = alert_tables.patients_with_rules(statements)
             self._rules.clear()
             self._told.clear()
             self._epoch = epoch
@@ -64,9 +67,10 @@ class Desk:
 
     def rules(self, statements: Statements, org: str, patient: str) -> AlertRules:
         """What holds for a patient; see `einthoven.server.alert_tables.rules_for`."""
-        found = self._rules.get((org, patient))
+        key = (org, patient) if (org, patient) in self._own else (org, "")
+        found = self._rules.get(key)
         if found is None:
-            found = self._rules[org, patient] = alert_tables.rules_for(statements, org, patient, self._keys)
+            found = self._rules[key] = alert_tables.rules_for(statements, *key, self._keys)
         return found
 
     def follow(self, statements: Statements, found: Sequence[Recorded]) -> Raised:

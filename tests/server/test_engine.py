@@ -341,8 +341,14 @@ def test_any_delivery_over_any_engines_keeps_all_and_doubles_nothing(
     path: Path = tmp_path_factory.mktemp("engine") / "e.db"
     database = open_database(str(path))
     database.migrate()
-    connections = [database.connect() for _ in range(2)]
-    engines = [Engine(connection) for connection in connections]
+    with ExitStack() as stack:
+        engines = [Engine(database.connect()) for _ in range(2)]
+        for engine in engines:
+            stack.callback(engine.close)
+        _deliver(plan, database, engines)
+
+
+def _deliver(plan: st.DataObject, database: Database, engines: list[Engine]) -> None:
     sent = {device: segments(device, 4, 6.0, seed=seed) for seed, device in enumerate("ab")}
     queue = [(device, k) for device in "ab" for k in range(4)]
     order = plan.draw(st.permutations(queue + plan.draw(st.lists(st.sampled_from(queue), max_size=4))))
@@ -386,5 +392,3 @@ def test_any_delivery_over_any_engines_keeps_all_and_doubles_nothing(
             for mine in answered[device, one.sequence]:
                 if mine.beats is not UNSET:
                     assert msgspec.structs.replace(mine, status="analysed") == answer
-    for connection in connections:
-        connection.close()

@@ -90,6 +90,10 @@ class _Entry(msgspec.Struct, eq=False):
     placed: Placed | None = None
     """None where it is not to be analysed now."""
     findings: Findings | None = None
+    block: bytes = b""
+    """Its samples as the journal keeps them."""
+    kept: bytes | None = None
+    """Its answer as it is kept."""
 
 
 class _Plan(msgspec.Struct, eq=False):
@@ -103,6 +107,8 @@ class _Plan(msgspec.Struct, eq=False):
     entries: list[_Entry]
     indices: list[int]
     """Arrivals that are done again where somebody was."""
+    packed: bytes = b""
+    """The state."""
     skew_ns: int | None = None
     """How much later the newest segment arrived than its last sample was taken, by the device's clock."""
 
@@ -201,13 +207,15 @@ class Engine:
             )
         plans = []
         for org, device in rows:
-            self._read_streams([(org, device)])
-            known = self._streams.get((org, device))
-            if known is not None and known.waiting:
-                self._look([(org, known.patient)])
-                plan = _Plan((org, device), known, known.stream, known.state, known.waiting, [], [])
-                self._take_waiting(plan, None, None)
-                plans.append(plan)
+            with self._connection.reading() as statements:
+                self._read_streams(statements, [(org, device)])
+                known = self._streams.get((org, device))
+                if known is None or not known.waiting:
+                    continue
+                self._look(statements, [(org, known.patient)])
+            plan = _Plan((org, device), known, known.stream, known.state, known.waiting, [], [])
+            self._take_waiting(plan, None, None)
+            plans.append(plan)
         plans = self._analyse(plans, [])
         self._write(plans, [])
         return sum(len(plan.entries) for plan in plans)
@@ -215,36 +223,35 @@ class Engine:
     # ---------------------------------------------------------------- read
 
     def _read(self, arrivals: Iterable[Arrival]) -> None:
-        """Bring what is known of these streams up to date."""
+        """Bring what is known of these streams and patients up to date."""
         arrivals = list(arrivals)
-        self._look({(one.org, one.segment.patient) for one in arrivals})
         keys = {(one.org, one.segment.device): None for one in arrivals}
         cached = {known.id: key for key in keys if (known := self._streams.get(key)) is not None}
         stale = [key for key in keys if key not in self._streams]
-        if cached:
-            with self._connection.reading() as statements:
-                rows = statements.rows(
-                    within("SELECT id, version FROM streams WHERE id IN (*)", len(cached)), list(cached)
+        with self._connection.reading() as statements:
+            self._look(statements, {(one.org, one.segment.patient) for one in arrivals})
+            if cached:
+                versions = _versions(
+                    statements.rows(
+                        within("SELECT id, version FROM streams WHERE id IN (*)", len(cached)), list(cached)
+                    )
                 )
-            versions = _versions(rows)
-            stale += [key for id_, key in cached.items() if versions.get(id_) != self._streams[key].version]
-        self._read_streams(stale)
+                stale += [
+                    key for id_, key in cached.items() if versions.get(id_) != self._streams[key].version
+                ]
+            self._read_streams(statements, stale)
 
-    def _look(self, patients: Iterable[tuple[str, str]]) -> None:
-        with self._connection.reading() as statements:
-            self._follower.look(statements)
-            self._limits = {key: self._follower.criteria(statements, *key) for key in patients}
+    def _look(self, statements: Statements, patients: Iterable[tuple[str, str]]) -> None:
+        self._follower.look(statements)
+        self._limits = {key: self._follower.criteria(statements, *key) for key in patients}
 
-    def _read_streams(self, keys: Sequence[tuple[str, str]]) -> None:
-        if not keys:
-            return
-        with self._connection.reading() as statements:
-            for org, device in keys:
-                rows = statements.rows(_STREAM, (org, device))
-                if rows:
-                    self._streams[org, device] = _known(rows[0])
-                else:
-                    self._streams.pop((org, device), None)
+    def _read_streams(self, statements: Statements, keys: Sequence[tuple[str, str]]) -> None:
+        for org, device in keys:
+            rows = statements.rows(_STREAM, (org, device))
+            if rows:
+                self._streams[org, device] = _known(rows[0])
+            else:
+                self._streams.pop((org, device), None)
 
     # ---------------------------------------------------------------- plan
 
@@ -407,6 +414,8 @@ class Engine:
             return []
         again: list[int] = []
         written: list[tuple[_Plan, int]] = []
+        for plan in plans:
+            _pack(plan)
         try:
             with self._connection.writing() as statements:
                 old = [plan.known.id for plan in plans if plan.known is not None]
@@ -539,6 +548,16 @@ def _found(written: Sequence[tuple[_Plan, int]]) -> Iterator[Recorded]:
                 )
 
 
+def _pack(plan: _Plan) -> None:
+    """Make the bytes before the transaction: while it lasts nobody else writes."""
+    plan.packed = encode_state(plan.state)
+    for entry in plan.entries:
+        if entry.findings is not None:
+            entry.kept = encode_answer(entry.answer)
+        if entry.is_new:
+            entry.block = pack_segment(entry.arrival.org, entry.arrival.segment)
+
+
 def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None:
     """Segments, samples, gaps, answers and states of a batch."""
     fresh, journal, done, streams = [], [], [], []
@@ -546,7 +565,6 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
         start = plan.known.stream.next_sequence if plan.known else None
         for entry in plan.entries:
             segment = entry.arrival.segment
-            kept = encode_answer(entry.answer) if entry.findings is not None else None
             if entry.is_new:
                 fresh.append(
                     (
@@ -557,7 +575,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                         entry.arrival.received_ns,
                         segment.recording.info.samples,
                         entry.digest,
-                        kept,
+                        entry.kept,
                     )
                 )
                 journal.append(
@@ -566,11 +584,11 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                         segment.sequence,
                         entry.arrival.received_ns,
                         int(entry.arrival.is_last),
-                        pack_segment(entry.arrival.org, segment),
+                        entry.block,
                     )
                 )
             else:
-                done.append((entry.answer.status, kept, id_, segment.sequence))
+                done.append((entry.answer.status, entry.kept, id_, segment.sequence))
             start = _track_gaps(statements, id_, entry, start)
         seen_ns = max(entry.arrival.received_ns for entry in plan.entries)
         after = plan.after
@@ -583,7 +601,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                 seen_ns,
                 plan.skew_ns,
                 int(plan.entries[-1].arrival.is_last),
-                encode_state(plan.state),
+                plan.packed,
                 id_,
             )
         )

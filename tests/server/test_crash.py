@@ -19,9 +19,9 @@ from einthoven.alerts import Alert, AlertBook, AlertRules, Contact, Rung, sighti
 from einthoven.clock import VirtualClock
 from einthoven.runtime.online import OnlinePath
 from einthoven.server import accounts, alert_tables
+from einthoven.server.keys import signing_keys
 from einthoven.server.running import RunningService
 from einthoven.server.wire import Answer, answer_of
-from einthoven.server.workers import signing_keys
 from einthoven.signal.recording import Recording, Segment
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import Connection, open_database

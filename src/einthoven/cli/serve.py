@@ -11,8 +11,9 @@ from einthoven.clock import SystemClock
 from einthoven.notice import NOTICE
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.server import accounts
+from einthoven.server.keys import signing_keys
 from einthoven.server.settings import Settings, refuse_exposure
-from einthoven.server.workers import listen, run_workers, signing_keys
+from einthoven.server.workers import listen, run_workers
 from einthoven.storage import open_database
 
 __all__ = ["command"]

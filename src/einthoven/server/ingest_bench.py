@@ -17,19 +17,20 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from einthoven.alerts import AlertRules, Contact, Rung, sign
 from einthoven.server import alert_tables
 from einthoven.server.delivery.webhook_signing import new_secret
+from einthoven.server.keys import signing_keys
 from einthoven.server.running import RunningService, processes_under
-from einthoven.server.workers import signing_keys
 from einthoven.storage import open_database
 
 __all__ = ["AlertRun", "IngestRun", "PeerRun", "Plan", "bench_alerts", "bench_ingest", "bench_peer"]
 
+_CONNECTIONS: Final = 256
 Encoding = Literal["json", "json-base64", "msgpack"]
 
 
@@ -41,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     rate_per_s: float | None
     """None: as fast as answers come."""
     seconds: float
-    patients: int = 2000
+    patients: int = 6000
     burst: bool = False
     """Ten times as many for ten seconds, a third into the run."""
 
@@ -227,6 +228,7 @@ def _send(url: str, token: str, plan: Plan) -> dict[str, Any]:
     """Run the generator as a process of its own; its report."""
     flags = ["--patients", str(plan.patients), "--duration", f"{plan.seconds:g}"]
     flags += ["--encoding", plan.encoding, "--batch", str(plan.batch), "--json"]
+    flags += ["--connections", str(_CONNECTIONS)]
     flags += ["--closed"] if plan.rate_per_s is None else ["--rate", f"{plan.rate_per_s:g}"]
     if plan.burst:
         flags += ["--burst-at", f"{plan.seconds / 3:g}", "--burst-length", "10", "--burst-factor", "10"]

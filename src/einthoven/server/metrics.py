@@ -5,6 +5,7 @@ them answers for all.
 """
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import (
@@ -17,7 +18,9 @@ from prometheus_client import (
     multiprocess,
 )
 
-__all__ = ["CONTENT_TYPE", "METRICS", "exposition", "totals"]
+from einthoven.alerts import Change
+
+__all__ = ["CONTENT_TYPE", "METRICS", "count_alerts", "exposition", "totals"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -83,6 +86,14 @@ class _Metrics:
 
 
 METRICS: Final = _Metrics()
+
+
+def count_alerts(changes: Iterable[Change]) -> None:
+    """Count those that were raised."""
+    for change in changes:
+        if change.what == "raised":
+            technical = "technical-" if change.alert.is_technical else ""
+            METRICS.alerts.labels(technical + change.alert.priority).inc()
 
 
 def totals(folder: str) -> dict[str, int]:

@@ -1,10 +1,13 @@
 """From the journal into the master dataset: samples that have waited long enough, or are many enough.
 
-First the container is safe in the object store, then one transaction notes where each segment lies and takes
-it out of the journal. A crash between the two leaves a container that the next attempt makes again, byte for
-byte, under the same name.
+First the container is safe in the object store, then small transactions note where its segments lie and take
+them out of the journal. A crash before the first leaves a container that the next attempt makes again, byte
+for byte, under the same name. A crash between two of them leaves segments that are sealed once more, in
+another container; whoever reads takes either.
 """
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from einthoven.server.metrics import METRICS
@@ -16,6 +19,8 @@ __all__ = ["Sealer"]
 _TYPICAL_BYTES: Final = 2500
 """Of one block; how many make an object is estimated with it."""
 _MOST: Final = 20_000
+_TOGETHER: Final = 128
+_PAUSE_S: Final = 0.002
 _NS: Final = 10**9
 
 
@@ -28,7 +33,15 @@ class Sealer:
     bytes_ : so many are sealed at once.
     """
 
-    def __init__(self, dataset: MasterDataset, *, after_s: float, bytes_: int) -> None:
+    def __init__(
+        self,
+        dataset: MasterDataset,
+        *,
+        after_s: float,
+        bytes_: int,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._pause = pause
         self._dataset = dataset
         self._after_ns = round(after_s * _NS)
         self._count = min(_MOST, max(1, bytes_ // _TYPICAL_BYTES))
@@ -40,18 +53,27 @@ class Sealer:
             return 0
         streams = {(row[0], row[1]): row[2] for row in rows}
         sealed = self._dataset.seal_blocks(row[3] for row in rows)
-        with connection.writing() as statements:
-            places: list[tuple[int, int, int, int]] = []
-            for one in sealed:
+        done = 0
+        for one in sealed:
+            with connection.writing() as statements:
                 number = statements.rows(
                     "INSERT INTO objects (name, org, bytes, segments, made_ns) VALUES (?, ?, ?, ?, ?) "
                     "ON CONFLICT (name) DO UPDATE SET made_ns = excluded.made_ns RETURNING id",
                     (one.name, one.name.split("/")[1], one.size, len(one.entries), now_ns),
                 )[0][0]
-                places += [
+            for first in range(0, len(one.entries), _TOGETHER):
+                places = [
                     (number, entry.offset, streams[entry.org, (entry.device, entry.sequence)], entry.sequence)
-                    for entry in one.entries
+                    for entry in one.entries[first : first + _TOGETHER]
                 ]
+                self._move(connection, places)
+                done += len(places)
+        METRICS.sealed.inc(done)
+        return done
+
+    def _move(self, connection: Connection, places: list[tuple[int, int, int, int]]) -> None:
+        """Out of the journal; a few at a time, and then others have their turn."""
+        with connection.writing() as statements:
             statements.run_many(
                 "UPDATE segments SET object = ?, place = ? WHERE stream = ? AND sequence = ?", places
             )
@@ -59,8 +81,7 @@ class Sealer:
                 "DELETE FROM journal WHERE stream = ? AND sequence = ?",
                 [(stream, sequence) for _, _, stream, sequence in places],
             )
-        METRICS.sealed.inc(len(places))
-        return len(places)
+        self._pause(_PAUSE_S)
 
     def _due(self, connection: Connection, now_ns: int) -> list[Row]:
         """Organisation, (device, sequence), stream and block of what is to be sealed now, oldest first."""

@@ -20,7 +20,17 @@ from msgspec import Meta
 
 from einthoven.errors import InputInvalid
 
-__all__ = ["SETTINGS", "Resolved", "Setting", "Settings", "refuse_exposure", "resolve", "settings_page"]
+__all__ = [
+    "SETTINGS",
+    "Resolved",
+    "Setting",
+    "Settings",
+    "hand_over",
+    "handed_over",
+    "refuse_exposure",
+    "resolve",
+    "settings_page",
+]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -195,6 +205,21 @@ def resolve(
             origin = f"flag {SETTINGS[name].flag}"
             values[name], origins[name] = _checked(name, value, origin, is_text=False), origin
     return Resolved(Settings(**values), origins)
+
+
+_HANDED: Final = "EINTHOVEN_WORKER_SETTINGS"
+_SUPERVISOR: Final = "EINTHOVEN_WORKER_SUPERVISOR"
+
+
+def hand_over(settings: Settings) -> None:
+    """To the processes that this one will start."""
+    os.environ[_HANDED] = msgspec.json.encode(settings).decode()
+    os.environ[_SUPERVISOR] = str(os.getpid())
+
+
+def handed_over() -> tuple[Settings, int]:
+    """The settings that the supervisor handed over, and its process number."""
+    return msgspec.json.decode(os.environ[_HANDED], type=Settings), int(os.environ[_SUPERVISOR])
 
 
 def refuse_exposure(host: str, *, has_users: bool) -> None:

@@ -8,16 +8,16 @@ import asyncio
 import errno
 import logging
 import os
-import secrets
 import socket
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Final, cast
 
-import msgspec
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.supervisors import Multiprocess
@@ -33,27 +33,27 @@ from einthoven.server.engine import Engine
 from einthoven.server.identities import Identities, Rates
 from einthoven.server.ingest import INGEST_PATH, Receive, Scope, Send
 from einthoven.server.intake import Intake
-from einthoven.server.jobs import Job, Jobs
+from einthoven.server.keys import signing_keys
 from einthoven.server.logs import configure_logs, place_of
-from einthoven.server.metrics import CONTENT_TYPE, METRICS, exposition, totals
+from einthoven.server.metrics import CONTENT_TYPE, METRICS, count_alerts, exposition, totals
 from einthoven.server.reception import Service
-from einthoven.server.sealing import Sealer
-from einthoven.server.settings import Settings
+from einthoven.server.settings import Settings, hand_over, handed_over
 from einthoven.server.sql_outbox import SqlOutbox
 from einthoven.server.tracing import open_spans
-from einthoven.server.watch import Watch
-from einthoven.storage import MasterDataset, open_database, open_store
+from einthoven.storage import open_database
 
-__all__ = ["listen", "run_workers", "signing_keys", "worker"]
+__all__ = ["listen", "run_workers", "worker"]
 
 _LOG: Final = logging.getLogger("einthoven.worker")
-_SETTINGS: Final = "EINTHOVEN_WORKER_SETTINGS"
-_SUPERVISOR: Final = "EINTHOVEN_WORKER_SUPERVISOR"
 _METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG: Final = 4096
 HEARTBEAT: Final = 6
 """Urgency of a heart-beat; what is less is an alert."""
 _PORT_S: Final = 3.0
+_AGAIN_S: Final = 1.0
+_SWITCH_S: Final = 0.02
+"""The engine's thread lets the other go on whenever a kernel runs; to be interrupted more often costs a tenth
+of the throughput."""
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -86,8 +86,7 @@ def run_workers(settings: Settings, accepting: socket.socket) -> dict[str, int]:
     """Serve until SIGTERM or Ctrl-C; segments by what became of them, and alerts."""
     with tempfile.TemporaryDirectory(prefix="einthoven-metrics-") as folder:
         os.environ[_METRICS] = folder
-        os.environ[_SUPERVISOR] = str(os.getpid())
-        os.environ[_SETTINGS] = msgspec.json.encode(settings).decode()
+        hand_over(settings)
         config = uvicorn.Config(
             "einthoven.server.workers:worker",
             factory=True,
@@ -104,13 +103,45 @@ def run_workers(settings: Settings, accepting: socket.socket) -> dict[str, int]:
             timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         )
         configure_logs(settings.log_level)
-        Multiprocess(config, sockets=[accepting]).run()
+        background = _Background()
+        try:
+            Multiprocess(config, sockets=[accepting]).run()
+        finally:
+            background.stop()
         return totals(folder)
+
+
+class _Background:
+    """Keeps the process beside the workers alive."""
+
+    def __init__(self) -> None:
+        self._is_stopping = threading.Event()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._keep, name="background", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it as the workers end."""
+        self._is_stopping.set()
+        self._process.terminate()
+        self._thread.join()
+
+    @staticmethod
+    def _start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "einthoven.server.background"])
+
+    def _keep(self) -> None:
+        while True:
+            self._process.wait()
+            if self._is_stopping.wait(_AGAIN_S):
+                return
+            _LOG.error("the background process ended; it is started again")
+            self._process = self._start()
 
 
 def worker() -> "Worker":
     """What each process serves; its settings come from the supervisor."""
-    settings = msgspec.json.decode(os.environ[_SETTINGS], type=Settings)
+    settings, _ = handed_over()
     configure_logs(settings.log_level)
     return Worker(settings)
 
@@ -151,6 +182,7 @@ class Worker:
 
     async def _start(self) -> None:
         settings, clock = self._settings, SystemClock()
+        sys.setswitchinterval(_SWITCH_S)
         await asyncio.to_thread(warm_kernels)
         database = open_database(settings.database_url)
         keys = signing_keys(settings.folder)
@@ -172,29 +204,13 @@ class Worker:
             spans=spans,
         )
         self._stack.push_async_callback(asyncio.to_thread, intake.stop, settings.drain_s)
-        watch = Watch(Desk(keys), tell)
-        dataset = MasterDataset(open_store(settings.objects_url))
-        sealer = Sealer(dataset, after_s=settings.seal_after_s, bytes_=settings.seal_bytes)
-        jobs = Jobs(
-            database,
-            clock,
-            f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
-            (
-                Job("clock", 1.0, watch.pass_clock),
-                Job("devices", 10.0, watch.look_at_devices),
-                Job("channels", 5.0, watch.look_at_channels),
-                Job("heartbeats", 30.0, watch.beat),
-                Job("seal", 1.0, sealer.seal),
-            ),
-        )
-        self._stack.push_async_callback(asyncio.to_thread, jobs.stop, settings.drain_s)
         service = Service(identities, database, clock, intake, settings, keys, spans)
         app = build_app(service, front={("GET", "/metrics"): _metrics})
         await self._stack.enter_async_context(app.framework.lifespan())
         await self._deliver(SqlOutbox(database, keys))
         self._behind_proxy = ProxyHeadersMiddleware(cast("Any", app))
         self._app = app
-        guard = asyncio.create_task(_end_without(int(os.environ[_SUPERVISOR])))
+        guard = asyncio.create_task(_end_without(handed_over()[1]))
         self._stack.callback(guard.cancel)
         _LOG.info("ready", extra={"worker": os.getpid()})
 
@@ -217,10 +233,7 @@ class Worker:
 
     def _raised(self, raised: Raised) -> None:
         """Something happened to alerts, and is on disk: tell whom it concerns at once."""
-        for change in raised.changes:
-            if change.what == "raised":
-                technical = "technical-" if change.alert.is_technical else ""
-                METRICS.alerts.labels(technical + change.alert.priority).inc()
+        count_alerts(raised.changes)
         if self._dispatcher is not None:
             self._dispatcher.wake()
         if self._app is not None:
@@ -246,21 +259,3 @@ async def _end_without(supervisor: int) -> None:
         await asyncio.sleep(0.5)
     _LOG.warning("the supervisor is gone; draining")
     os.kill(os.getpid(), 15)
-
-
-def signing_keys(folder: Path) -> dict[str, bytes]:
-    """Keys under which alert rules are signed; the first is made where there is none.
-
-    On several machines the file ``signing.key`` in the data folder must be the same.
-    """
-    path = folder / "signing.key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-    return {"1": path.read_bytes()}

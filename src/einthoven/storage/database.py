@@ -54,6 +54,15 @@ class Connection(Protocol):
         """
         ...
 
+    def tidy(self) -> None:
+        """Do now what the database would else do in the middle of somebody's transaction.
+
+        Raises
+        ------
+        DatabaseUnavailable : no answer.
+        """
+        ...
+
     def close(self) -> None:
         """End the conversation."""
         ...

@@ -67,6 +67,9 @@ class PostgresqlConnection:
         with _failures(), self._connection.transaction():
             yield _PostgresqlStatements(self._connection)
 
+    def tidy(self) -> None:
+        """See `einthoven.storage.database.Connection`; the server does it by itself."""
+
     def close(self) -> None:
         """See `einthoven.storage.database.Connection`."""
         self._connection.close()

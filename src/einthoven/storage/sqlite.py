@@ -19,8 +19,10 @@ __all__ = ["SqliteDatabase"]
 
 _WAIT_S: Final = 30.0
 """How long a writer waits for the one before it."""
-_LOG_PAGES: Final = 8192
-"""The log is copied into the file when it has so many pages (32 MB): seldom, since copying waits."""
+_LOG_PAGES: Final = 65_536
+"""With so many pages of log (256 MB) whoever commits copies it; `SqliteConnection.tidy` comes before that."""
+_TIDY_BYTES: Final = 2**24
+"""A shorter log is left alone."""
 _SPELLING: Final = {
     "{id}": "INTEGER PRIMARY KEY",
     "{bytes}": "BLOB",
@@ -83,6 +85,7 @@ class SqliteConnection:
             self._connection.execute("PRAGMA foreign_keys = ON")
         self._statements = _SqliteStatements(self._connection)
         self._turn = _Turn(path)
+        self._path = path
 
     @contextmanager
     def reading(self) -> Iterator[_SqliteStatements]:
@@ -106,6 +109,16 @@ class SqliteConnection:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def tidy(self) -> None:
+        """Copy the log into the file: most of it beside the writers, the rest in a short turn of its own."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if not log.exists() or log.stat().st_size < _TIDY_BYTES:
+            return
+        with _failures():
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with self._turn:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """See `einthoven.storage.database.Connection`."""

@@ -1,0 +1,83 @@
+"""The process beside the workers: sealing, the clock of alerts, the watch over devices and channels.
+
+It is a process of its own because what it does in bursts would hold up the requests of a worker that did it.
+One for each machine is started; of all machines that share a database one at a time does each job.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from types import FrameType
+from typing import Final
+
+from einthoven.clock import SystemClock
+from einthoven.server.desk import Desk, Raised
+from einthoven.server.jobs import Job, Jobs
+from einthoven.server.keys import signing_keys
+from einthoven.server.logs import configure_logs
+from einthoven.server.metrics import count_alerts
+from einthoven.server.sealing import Sealer
+from einthoven.server.settings import Settings, handed_over
+from einthoven.server.watch import Watch
+from einthoven.storage import Connection, MasterDataset, open_database, open_store
+
+__all__ = ["main"]
+
+_LOG: Final = logging.getLogger("einthoven.background")
+_LOOK_S: Final = 0.5
+_NICE: Final = 5
+
+
+def main() -> None:
+    """Do the jobs until SIGTERM, or until the supervisor is gone."""
+    settings, supervisor = handed_over()
+    configure_logs(settings.log_level)
+    os.nice(_NICE)
+    is_over = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        is_over.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the supervisor says when
+    jobs = _jobs(settings)
+    _LOG.info("ready")
+    while not is_over.wait(_LOOK_S) and os.getppid() == supervisor:
+        pass
+    jobs.stop(settings.drain_s)
+
+
+def _jobs(settings: Settings) -> Jobs:
+    database, clock = open_database(settings.database_url), SystemClock()
+    watch = Watch(Desk(signing_keys(settings.folder)), _raised)
+    dataset = MasterDataset(open_store(settings.objects_url))
+    sealer = Sealer(dataset, after_s=settings.seal_after_s, bytes_=settings.seal_bytes)
+    return Jobs(
+        database,
+        clock,
+        f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+        (
+            Job("clock", 1.0, watch.pass_clock),
+            Job("devices", 10.0, watch.look_at_devices),
+            Job("channels", 5.0, watch.look_at_channels),
+            Job("heartbeats", 30.0, watch.beat),
+            Job("seal", 1.0, sealer.seal),
+            Job("tidy", 1.0, _tidy),
+        ),
+    )
+
+
+def _raised(raised: Raised) -> None:
+    count_alerts(raised.changes)
+
+
+def _tidy(connection: Connection, _now_ns: int) -> int:
+    connection.tidy()
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -24,25 +24,26 @@ _MIGRATING: Final = 1905
 
 
 @lru_cache(maxsize=512)
-def _dialect(sql: str) -> str:
-    return sql.replace("%", "%%").replace("?", "%s").replace(LOCK, "FOR UPDATE")
+def _dialect(sql: str, *, locks: bool) -> str:
+    return sql.replace("%", "%%").replace("?", "%s").replace(LOCK, "FOR UPDATE" if locks else "")
 
 
 class _PostgresqlStatements:
     """See `einthoven.storage.database.Statements`."""
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], *, locks: bool) -> None:
         self._connection = connection
+        self._locks = locks
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(cast("Any", _dialect(sql)), values).fetchall()
+        return self._connection.execute(cast("Any", _dialect(sql, locks=self._locks)), values).fetchall()
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        return self._connection.execute(cast("Any", _dialect(sql)), values).rowcount
+        return self._connection.execute(cast("Any", _dialect(sql, locks=self._locks)), values).rowcount
 
     def run_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
         with self._connection.cursor() as cursor:
-            cursor.executemany(cast("Any", _dialect(sql)), values)
+            cursor.executemany(cast("Any", _dialect(sql, locks=self._locks)), values)
 
 
 class PostgresqlConnection:
@@ -55,17 +56,23 @@ class PostgresqlConnection:
     @contextmanager
     def reading(self) -> Iterator[_PostgresqlStatements]:
         """See `einthoven.storage.database.Connection`."""
-        with self.writing() as statements:
+        with self._transaction():
+            statements = _PostgresqlStatements(self._connection, locks=False)
             statements.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield statements
 
     @contextmanager
     def writing(self) -> Iterator[_PostgresqlStatements]:
         """See `einthoven.storage.database.Connection`."""
+        with self._transaction():
+            yield _PostgresqlStatements(self._connection, locks=True)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         if self._connection.closed or self._connection.broken:
             self._connection = _open(self._url)
         with _failures(), self._connection.transaction():
-            yield _PostgresqlStatements(self._connection)
+            yield
 
     def tidy(self) -> None:
         """See `einthoven.storage.database.Connection`; the server does it by itself."""

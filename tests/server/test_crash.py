@@ -174,7 +174,9 @@ def test_kill_minus_nine_of_anything_loses_nothing_and_doubles_no_alert(
         )
         samples = statements.rows("SELECT COUNT(*) FROM journal")
         rows = statements.rows("SELECT content FROM alerts")
-        told = statements.rows("SELECT alert_id, step, COUNT(*) FROM outbox GROUP BY 1, 2")
+        told = statements.rows(
+            "SELECT alert_id, step, COUNT(*) FROM outbox WHERE alert_id <> '' GROUP BY 1, 2"
+        )
     assert sorted(kept) == sorted((s.device, s.sequence, 1) for segments in patients for s in segments)
     assert samples == [(len(patients) * SEGMENTS,)]
     expected_alerts: list[Alert] = []

@@ -19,7 +19,7 @@ __all__ = ["Sealer"]
 _TYPICAL_BYTES: Final = 2500
 """Of one block; how many make an object is estimated with it."""
 _MOST: Final = 20_000
-_TOGETHER: Final = 128
+_TOGETHER: Final = 512
 _PAUSE_S: Final = 0.002
 _NS: Final = 10**9
 

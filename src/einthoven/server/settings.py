@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             le=1_000_000,
         ),
     ] = 2048
-    batch_limit: Annotated[int, _meta("Segments in one transaction.", "segments", ge=1, le=10_000)] = 64
+    batch_limit: Annotated[int, _meta("Segments in one transaction.", "segments", ge=1, le=10_000)] = 128
     body_max_bytes: Annotated[int, _meta("Largest request with segments.", "bytes", ge=1024, le=2**30)] = (
         16 * 2**20
     )

@@ -6,6 +6,7 @@ supervisor dies drains and ends. SIGTERM drains all: no new requests, what was a
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import socket
@@ -51,6 +52,9 @@ HEARTBEAT: Final = 6
 """Urgency of a heart-beat; what is less is an alert."""
 _PORT_S: Final = 3.0
 _AGAIN_S: Final = 1.0
+_GC: Final = (50_000, 20, 50)
+"""States of thousands of patients are long-lived and in no cycle; to look through them all again and again
+costs time and holds requests up."""
 _SWITCH_S: Final = 0.02
 """The engine's thread lets the other go on whenever a kernel runs; to be interrupted more often costs a tenth
 of the throughput."""
@@ -183,6 +187,7 @@ class Worker:
     async def _start(self) -> None:
         settings, clock = self._settings, SystemClock()
         sys.setswitchinterval(_SWITCH_S)
+        gc.set_threshold(*_GC)
         await asyncio.to_thread(warm_kernels)
         database = open_database(settings.database_url)
         keys = signing_keys(settings.folder)
@@ -210,6 +215,7 @@ class Worker:
         await self._deliver(SqlOutbox(database, keys))
         self._behind_proxy = ProxyHeadersMiddleware(cast("Any", app))
         self._app = app
+        gc.freeze()
         guard = asyncio.create_task(_end_without(handed_over()[1]))
         self._stack.callback(guard.cancel)
         _LOG.info("ready", extra={"worker": os.getpid()})

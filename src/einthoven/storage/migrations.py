@@ -33,6 +33,7 @@ CREATE TABLE streams (
     UNIQUE (org, device)
 );
 CREATE INDEX streams_patient ON streams (org, patient);
+CREATE INDEX streams_waiting ON streams (seen_ns) WHERE waiting > 0;
 CREATE TABLE segments (
     stream BIGINT NOT NULL REFERENCES streams (id),
     sequence BIGINT NOT NULL,

@@ -79,12 +79,13 @@ class SqliteConnection:
             self._connection = sqlite3.connect(
                 path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=256
             )
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._turn = _Turn(path)
+            with self._turn:  # the first ones at once would find it locked, and SQLite does not wait for this
+                self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             self._connection.execute("PRAGMA foreign_keys = ON")
         self._statements = _SqliteStatements(self._connection)
-        self._turn = _Turn(path)
         self._path = path
 
     @contextmanager

@@ -43,6 +43,7 @@ __all__ = ["Engine", "Follower", "Nobody", "Outcome", "Recorded", "pack_segment"
 
 Outcome = Answer | EinthovenError
 
+_LAST: Final = 2**62
 _KEPT: Final = 20_000
 """Streams kept in memory; the others are read again."""
 _ATTEMPTS: Final = 12
@@ -200,13 +201,16 @@ class Engine:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def work_off(self, most: int) -> int:
-        """Analyse segments that were accepted and wait, oldest first; how many were."""
+        """Analyse up to so many segments that were accepted and wait, oldest first; how many were."""
         with self._connection.reading() as statements:
             rows = statements.rows(
                 "SELECT org, device FROM streams WHERE waiting > 0 ORDER BY seen_ns LIMIT ?", (most,)
             )
-        plans = []
+        plans: list[_Plan] = []
+        left = most
         for org, device in rows:
+            if left <= 0:
+                break
             with self._connection.reading() as statements:
                 self._read_streams(statements, [(org, device)])
                 known = self._streams.get((org, device))
@@ -214,11 +218,12 @@ class Engine:
                     continue
                 self._look(statements, [(org, known.patient)])
             plan = _Plan((org, device), known, known.stream, known.state, known.waiting, [], [])
-            self._take_waiting(plan, None, None)
+            self._take_waiting(plan, None, None, most=left)
+            left -= len(plan.entries)
             plans.append(plan)
         plans = self._analyse(plans, [])
         self._write(plans, [])
-        return sum(len(plan.entries) for plan in plans)
+        return most - left
 
     # ---------------------------------------------------------------- read
 
@@ -345,15 +350,19 @@ class Engine:
         """A segment that was accepted, at its place; one that fits nowhere is left to the batch layer."""
         sequence = waiting.segment.sequence
         try:
-            placed = self._place(plan.after, waiting)
+            placed = self._place(plan.after, waiting) if sequence >= plan.after.next_sequence else None
         except CallerError:
+            placed = None
+        if placed is None:
             late = Answer(sequence, "late", start_time=utc_text(plan.after.start_ns))
             return _Entry(index, waiting, digest, late, plan.after.start_ns, is_new=False)
         plan.after = placed.after
         answer = Answer(sequence, "accepted")
         return _Entry(index, waiting, digest, answer, placed.after.start_ns, is_new=False, placed=placed)
 
-    def _take_waiting(self, plan: _Plan, index: int | None, arrival: Arrival | None) -> bool:
+    def _take_waiting(
+        self, plan: _Plan, index: int | None, arrival: Arrival | None, *, most: int = _LAST
+    ) -> bool:
         """Analyse what was accepted up to this arrival; whether it is one of them."""
         if plan.known is None:
             return False
@@ -362,8 +371,9 @@ class Engine:
             rows = statements.rows(
                 "SELECT j.sequence, j.block, j.is_last, s.received_ns, s.digest FROM segments s "
                 "JOIN journal j ON j.stream = s.stream AND j.sequence = s.sequence "
-                "WHERE s.stream = ? AND s.status = 'accepted' AND s.sequence <= ? ORDER BY s.sequence",
-                (plan.known.id, limit),
+                "WHERE s.stream = ? AND s.status = 'accepted' AND s.sequence <= ? "
+                "ORDER BY s.sequence LIMIT ?",
+                (plan.known.id, limit, most),
             )
         has_own = False
         taken = {entry.arrival.segment.sequence for entry in plan.entries}
@@ -463,7 +473,6 @@ class Engine:
             self._streams.popitem(last=False)
 
 
-_LAST: Final = 2**62
 _STREAM: Final = (
     "SELECT id, patient, version, waiting, fs, lead, gain, baseline, start_ns, next_sequence, next_position, "
     "state FROM streams WHERE org = ? AND device = ?"
@@ -486,15 +495,29 @@ def _known(row: Row) -> _Known:
 
 
 def _first_of_each(indices: Sequence[int], arrivals: Sequence[Arrival]) -> tuple[list[int], list[int]]:
-    """Indices of segments that differ, and of those that repeat one of them."""
+    """Indices that can be done together, and the others.
+
+    A segment that repeats another waits for it. Of a stream of which some are only to be accepted, these come
+    first: what is to be answered finds them on disk then, like all others that wait.
+    """
+    accepting = {
+        (arrivals[index].org, arrivals[index].segment.device)
+        for index in indices
+        if arrivals[index].mode == "accept"
+    }
     seen: set[tuple[str, str, int]] = set()
     now: list[int] = []
     later: list[int] = []
     for index in indices:
         one = arrivals[index]
-        key = (one.org, one.segment.device, one.segment.sequence)
-        (later if key in seen else now).append(index)
-        seen.add(key)
+        stream = (one.org, one.segment.device)
+        key = (*stream, one.segment.sequence)
+        waits = key in seen or (one.mode == "answer" and stream in accepting)
+        if waits:
+            later.append(index)
+        else:
+            now.append(index)
+            seen.add(key)
     return now, later
 
 
@@ -600,7 +623,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                 plan.waiting,
                 seen_ns,
                 plan.skew_ns,
-                int(plan.entries[-1].arrival.is_last),
+                _is_over(plan),
                 plan.packed,
                 id_,
             )
@@ -619,9 +642,16 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
         )
     statements.run_many(
         "UPDATE streams SET version = version + 1, start_ns = ?, next_sequence = ?, next_position = ?, "
-        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), is_over = ?, state = ? WHERE id = ?",
+        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), is_over = COALESCE(?, is_over), state = ? "
+        "WHERE id = ?",
         streams,
     )
+
+
+def _is_over(plan: _Plan) -> int | None:
+    """Whether the stream ended with the newest segment; None where only late ones came."""
+    timely = [entry for entry in plan.entries if entry.answer.status != "late"]
+    return int(timely[-1].arrival.is_last) if timely else None
 
 
 def _track_gaps(statements: Statements, id_: int, entry: _Entry, due: int | None) -> int | None:

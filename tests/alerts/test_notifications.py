@@ -21,14 +21,13 @@ from einthoven.alerts import (
     suppress,
 )
 from einthoven.alerts.alert import advance
-from einthoven.alerts.notifications import WATCHER
 from einthoven.testing.alerts import SECOND_NS, a_ladder, a_raised_alert, a_sighting
 
 RULES = AlertRules(ladder=a_ladder("nurse", "physician", "chief"))
 
 
-def told(change: Change, rules: AlertRules = RULES, *watchers: Contact) -> list[tuple[str, int]]:
-    return [(one.address, one.rung) for one in notify(change, rules, watchers)]
+def told(change: Change, rules: AlertRules = RULES) -> list[tuple[str, int]]:
+    return [(one.address, one.rung) for one in notify(change, rules)]
 
 
 def changes_of(*sightings, rules: AlertRules = RULES) -> tuple[Change, ...]:
@@ -62,24 +61,22 @@ def test_a_repeated_onset_is_not_told_again_but_one_found_late_is() -> None:
     assert notify(found_late, RULES)[0].content.is_late
 
 
-def test_what_is_suppressed_is_told_to_watchers_only() -> None:
-    watcher = Contact("stream")
+def test_what_is_suppressed_is_told_to_nobody() -> None:
     off = suppress(a_raised_alert(RULES).alert, RULES, 0, until_ns=5, by="x", why="bathing").alert
     again = advance(off, LifeEvent.BEGAN, RULES, 1, by="ecg")
-    assert told(again, RULES, watcher) == [("", WATCHER)]
+    assert told(again) == []
 
 
-def test_watchers_hear_every_change_and_nobody_hears_twice() -> None:
+def test_nobody_hears_twice() -> None:
     rules = AlertRules(ladder=(Rung((Contact("mail", "a"), Contact("mail", "a"))),))
-    watchers = (Contact("mail", "a"), Contact("stream"))
-    assert told(a_raised_alert(rules), rules, *watchers) == [("a", 0), ("", WATCHER)]
+    assert told(a_raised_alert(rules), rules) == [("a", 0)]
 
 
-def test_what_a_watcher_takes_is_no_receipt_of_a_rung() -> None:
-    """A display that hears is nobody who was called."""
+def test_what_takes_a_heart_beat_is_no_receipt_of_a_rung() -> None:
+    """The path works; nobody was called."""
     raised = a_raised_alert(RULES, at_s=0)
-    (_, watched) = notify(raised, RULES, (Contact("stream"),))
-    assert delivered(raised.alert, RULES, 1, rung=watched.rung, receipt="1 listeners") == ()
+    beat = heartbeat("main", Contact("webhook", "a"), 60.0, 0)
+    assert delivered(raised.alert, RULES, 1, rung=beat.rung, receipt="1") == ()
 
 
 def test_a_broken_path_is_not_told_through_itself() -> None:

@@ -19,6 +19,7 @@ from einthoven.signal.recording import Recording, Segment
 from einthoven.signal.rules import Criteria
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import Connection, Database, Statements
+from einthoven.testing.alerts import a_raised_alert
 
 NS = 10**9
 START_NS = 1000 * NS
@@ -236,6 +237,19 @@ def test_a_device_that_falls_silent_is_alerted_once_and_until_it_is_heard_again(
     watch.look_at_devices(connection, heard_ns + 311 * NS)
     (alert,) = [one for one in alerts_in(connection) if one.condition == "device_silent"]
     assert not alert.state.is_active
+
+
+def test_however_many_are_open_the_urgent_one_is_on_the_list(connect: Connect) -> None:
+    """A page is cut off at its end, so the order is the table's and not the page's."""
+    rules = AlertRules()
+    with connect().writing() as statements:
+        for second in range(1, 6):
+            about = {"condition": "device_silent", "about": f"d-{second}", "is_technical": True}
+            alert_tables.store(statements, (a_raised_alert(rules, at_s=second, **about),), rules)
+        alert_tables.store(statements, (a_raised_alert(rules, at_s=20),), rules)
+        (shown,) = alert_tables.open_alerts(statements, "main", None, 1)
+        (of_patient,) = alert_tables.open_alerts(statements, "main", "p-1", 1)
+    assert (shown.condition, of_patient) == ("asystole", shown)
 
 
 def test_a_device_that_said_goodbye_is_not_missed(connect: Connect) -> None:

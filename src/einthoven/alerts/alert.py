@@ -8,7 +8,7 @@ import msgspec
 
 from einthoven.alerts.lifecycle import AlertState, LifeEvent, state_after
 from einthoven.alerts.rules import AlertRules
-from einthoven.alerts.sightings import NS, AlertKind, AlertPriority, title_of
+from einthoven.alerts.sightings import NS, PRIORITIES, AlertKind, AlertPriority, title_of
 
 __all__ = [
     "Alert",
@@ -93,6 +93,11 @@ class Alert(msgspec.Struct, frozen=True):
     def key(self) -> AlertKey:
         """What it is an alert of."""
         return (self.condition, self.about)
+
+    @property
+    def urgency(self) -> int:
+        """0 is most urgent; what is technical comes behind all that the ECG showed."""
+        return PRIORITIES.index(self.priority) + len(PRIORITIES) * self.is_technical
 
     @property
     def title(self) -> str:

@@ -1,7 +1,6 @@
 """What is told of a change, and to whom: rows of the outbox, written in the change's own transaction."""
 
 import hashlib
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,7 +11,7 @@ from einthoven.alerts.rules import AlertRules, Contact, choice_of
 from einthoven.alerts.sightings import NS, PRIORITIES, AlertKind, AlertPriority, mark_of
 
 __all__ = [
-    "WATCHER",
+    "NO_RUNG",
     "AlertMessage",
     "Heartbeat",
     "Notification",
@@ -24,7 +23,7 @@ __all__ = [
 
 Recipient = tuple[str, str, str]
 """Organisation, channel, address: who may be slow."""
-WATCHER: Final = -1
+NO_RUNG: Final = -1
 """The rung of those who are on none: what they take is no sign that anybody on the ladder heard."""
 _SIGNALS: Final[tuple[What, ...]] = ("raised", "repeated", "reopened", "worsened", "resumed", "escalated")
 
@@ -86,7 +85,7 @@ class Notification(msgspec.Struct, frozen=True):
     """Empty for a heart-beat."""
     step: int
     rung: int
-    """Of the ladder, so that a receipt counts for it; `WATCHER` if the recipient only watches."""
+    """Of the ladder, so that a receipt counts for it; `NO_RUNG` for a heart-beat."""
     urgency: int
     """0 is most urgent; the order in which a full outbox is emptied."""
     created_ns: int
@@ -103,17 +102,14 @@ class Notification(msgspec.Struct, frozen=True):
         return (*self.recipient, self.alert_id)
 
 
-def notify(change: Change, rules: AlertRules, watchers: Iterable[Contact] = ()) -> tuple[Notification, ...]:
+def notify(change: Change, rules: AlertRules) -> tuple[Notification, ...]:
     """The notifications of one change, each recipient once.
 
     Those on the ladder hear when the signal begins, when it climbs to them, of what is found late, and of the
-    end where the rules say so. Watchers (displays, other systems) hear every change.
+    end where the rules say so.
     """
     broken = change.alert.about if change.alert.condition == "alert_path_broken" else None
     told = {(one.channel, one.address): rung for rung, one in _on_ladder(change, rules, broken)}
-    for contact in watchers:
-        if contact.channel != broken:
-            told.setdefault((contact.channel, contact.address), WATCHER)
     message = _message(change)
     return tuple(
         _notification(change.alert, message, channel, address, rung)
@@ -180,7 +176,6 @@ def _message(change: Change) -> AlertMessage:
 
 
 def _notification(alert: Alert, message: AlertMessage, channel: str, address: str, rung: int) -> Notification:
-    urgency = PRIORITIES.index(alert.priority)
     return Notification(
         id=_id(alert.id, alert.steps, channel, address),
         org=alert.org,
@@ -189,7 +184,7 @@ def _notification(alert: Alert, message: AlertMessage, channel: str, address: st
         alert_id=alert.id,
         step=alert.steps,
         rung=rung,
-        urgency=urgency + len(PRIORITIES) if alert.is_technical else urgency,
+        urgency=alert.urgency,
         created_ns=alert.changed_ns,
         content=message,
     )
@@ -205,7 +200,7 @@ def heartbeat(org: str, contact: Contact, every_s: float, at_ns: int) -> Notific
         address=contact.address,
         alert_id="",
         step=beat,
-        rung=WATCHER,
+        rung=NO_RUNG,
         urgency=_LEAST_URGENT,
         created_ns=at_ns,
         content=Heartbeat(org=org, every_s=every_s, at=instant(at_ns)),

@@ -1,7 +1,7 @@
 """Routes of alerts: what is open, what somebody does about it, and the rules that decide."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -33,7 +33,6 @@ from einthoven.storage.database import Statements
 
 __all__ = ["HANDLERS", "AlertSeen", "seen"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Why = Annotated[str, Meta(max_length=500, description="In a few words.")]
 AlertInPath = Annotated[str, PathParameter(pattern="^alt_[0-9a-f]{24}$", description="An alert's id.")]
 NotificationInPath = Annotated[
@@ -163,13 +162,13 @@ async def alerts(
     ] = None,
     limit: Limit = 100,
 ) -> AlertList:
-    """Alerts that are not closed."""
+    """Alerts that are not closed: the most urgent first, of those the oldest."""
     if person.role == "patient":
         patient = _own(person, patient or person.patient)
     found = await reception.connections.read(
         lambda s: alert_tables.open_alerts(s, person.org, patient, limit)
     )
-    return AlertList([seen(one) for one in sorted(found, key=_urgency)])
+    return AlertList([seen(one) for one in found])
 
 
 @get("/v1/alerts/{alert:str}")
@@ -362,13 +361,6 @@ def _own(person: Person, patient: str | None) -> str:
     if patient is None or patient != person.patient:
         raise AccessDenied("these are another one's data.", where="patient", remedy="Ask for your own.")
     return patient
-
-
-_ORDER: Final = {"high": 0, "medium": 1, "low": 2}
-
-
-def _urgency(alert: Alert) -> tuple[bool, int, int]:
-    return (alert.is_technical, _ORDER[alert.priority], alert.raised_ns)
 
 
 def _letter(one: DeadLetter) -> LetterSeen:

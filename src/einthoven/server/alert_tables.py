@@ -11,7 +11,6 @@ from einthoven.alerts import (
     AlertEpisode,
     AlertRules,
     Change,
-    Contact,
     LifeStep,
     Notification,
     PatientAlerts,
@@ -42,7 +41,6 @@ __all__ = [
     "rules_for",
     "rules_of",
     "store",
-    "watchers_of",
 ]
 
 _LOG: Final = logging.getLogger("einthoven.alerts")
@@ -93,7 +91,7 @@ def store(statements: Statements, changes: Sequence[Change], rules: AlertRules) 
     told: list[Notification] = []
     for change in changes:
         _store_one(statements, change)
-        told += notify(change, rules, watchers_of(statements, change.alert.org))
+        told += notify(change, rules)
     put_notifications(statements, told)
     return told
 
@@ -102,8 +100,7 @@ def _store_one(statements: Statements, change: Change) -> None:
     alert = change.alert
     row = (
         alert.steps,
-        alert.state.value,
-        alert.priority,
+        alert.urgency,
         int(alert.state.is_open),
         alert.raised_ns,
         alert.due_ns,
@@ -111,14 +108,14 @@ def _store_one(statements: Statements, change: Change) -> None:
     )
     if alert.steps == 1:
         touched = statements.run(
-            "INSERT INTO alerts (steps, state, priority, is_open, raised_ns, due_ns, content, "
-            "org, patient, condition, about, number, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO alerts (steps, urgency, is_open, raised_ns, due_ns, content, "
+            "org, patient, condition, about, number, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
             (*row, alert.org, alert.patient, alert.condition, alert.about, alert.number, alert.id),
         )
     else:
         touched = statements.run(
-            "UPDATE alerts SET steps = ?, state = ?, priority = ?, is_open = ?, raised_ns = ?, due_ns = ?, "
+            "UPDATE alerts SET steps = ?, urgency = ?, is_open = ?, raised_ns = ?, due_ns = ?, "
             "content = ? WHERE id = ? AND steps = ?",
             (*row, alert.id, alert.steps - 1),
         )
@@ -167,14 +164,6 @@ def put_notifications(statements: Statements, told: Iterable[Notification]) -> N
     )
 
 
-def watchers_of(statements: Statements, org: str) -> list[Contact]:
-    """Those who hear of every change in an organisation."""
-    return [
-        Contact(*row)
-        for row in statements.rows("SELECT channel, address FROM watchers WHERE org = ?", (org,))
-    ]
-
-
 def read_alert(statements: Statements, org: str, alert_id: str) -> Alert:
     """One alert.
 
@@ -197,16 +186,17 @@ def read_steps(statements: Statements, org: str, alert_id: str) -> list[LifeStep
 
 
 def open_alerts(statements: Statements, org: str, patient: str | None, limit: int) -> list[Alert]:
-    """Alerts that are not closed, oldest first."""
+    """Alerts that are not closed: the most urgent first, of those the oldest."""
     if patient is None:
         rows = statements.rows(
-            "SELECT content FROM alerts WHERE org = ? AND is_open = 1 ORDER BY raised_ns, id LIMIT ?",
+            "SELECT content FROM alerts WHERE org = ? AND is_open = 1 "
+            "ORDER BY urgency, raised_ns, id LIMIT ?",
             (org, limit),
         )
     else:
         rows = statements.rows(
             "SELECT content FROM alerts WHERE org = ? AND patient = ? AND is_open = 1 "
-            "ORDER BY raised_ns, id LIMIT ?",
+            "ORDER BY urgency, raised_ns, id LIMIT ?",
             (org, patient, limit),
         )
     return [_ALERT.decode(row[0]) for row in rows]

@@ -21,6 +21,7 @@ from einthoven.server.logs import configure_logs
 from einthoven.server.metrics import count_alerts
 from einthoven.server.sealing import Sealer
 from einthoven.server.settings import Settings, handed_over
+from einthoven.server.sql_outbox import forget_heartbeats
 from einthoven.server.watch import Watch
 from einthoven.storage import Connection, MasterDataset, open_database, open_store
 
@@ -29,6 +30,7 @@ __all__ = ["main"]
 _LOG: Final = logging.getLogger("einthoven.background")
 _LOOK_S: Final = 0.5
 _NICE: Final = 5
+_HEARTBEATS_NS: Final = 24 * 3600 * 10**9
 
 
 def main() -> None:
@@ -47,26 +49,31 @@ def main() -> None:
     _LOG.info("ready")
     while not is_over.wait(_LOOK_S) and os.getppid() == supervisor:
         pass
-    jobs.stop(settings.drain_s)
+    for one in jobs:
+        one.stop(settings.drain_s)
 
 
-def _jobs(settings: Settings) -> Jobs:
+def _jobs(settings: Settings) -> tuple[Jobs, Jobs]:
+    """The watch over alerts, and apart from it what may take long: no ladder waits for an object store."""
     database, clock = open_database(settings.database_url), SystemClock()
     watch = Watch(Desk(signing_keys(settings.folder)), _raised)
     dataset = MasterDataset(open_store(settings.objects_url))
     sealer = Sealer(dataset, after_s=settings.seal_after_s, bytes_=settings.seal_bytes)
-    return Jobs(
-        database,
-        clock,
-        f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
-        (
-            Job("clock", 1.0, watch.pass_clock),
-            Job("devices", 10.0, watch.look_at_devices),
-            Job("channels", 5.0, watch.look_at_channels),
-            Job("heartbeats", 30.0, watch.beat),
-            Job("seal", 1.0, sealer.seal),
-            Job("tidy", 1.0, _tidy),
-        ),
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    watching = (
+        Job("clock", 1.0, watch.pass_clock),
+        Job("devices", 10.0, watch.look_at_devices),
+        Job("channels", 5.0, watch.look_at_channels),
+        Job("heartbeats", 30.0, watch.beat),
+    )
+    keeping = (
+        Job("seal", 1.0, sealer.seal),
+        Job("tidy", 1.0, _tidy),
+        Job("forget", 3600.0, _forget),
+    )
+    return (
+        Jobs(database, clock, f"{holder}-watching", watching),
+        Jobs(database, clock, f"{holder}-keeping", keeping),
     )
 
 
@@ -76,6 +83,12 @@ def _raised(raised: Raised) -> None:
 
 def _tidy(connection: Connection, _now_ns: int) -> int:
     connection.tidy()
+    return 0
+
+
+def _forget(connection: Connection, now_ns: int) -> int:
+    with connection.writing() as statements:
+        forget_heartbeats(statements, now_ns - _HEARTBEATS_NS)
     return 0
 
 

@@ -7,7 +7,7 @@ the deployment's and stand here. docs/reference/alerts.md has an example of each
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -42,7 +42,7 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     link: str
     """Of the web application."""
     port: int = 587
-    encryption: str = "starttls"
+    encryption: Literal["starttls", "tls", "none"] = "starttls"
     user: str = ""
     password: str = ""
 
@@ -60,7 +60,7 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str
     port: int = 8883
-    version: str = "5"
+    version: Literal["5", "3.1.1"] = "5"
     user: str = ""
     password: str = ""
     prefix: str = "einthoven"

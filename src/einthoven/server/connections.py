@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from einthoven.errors import Overloaded
 from einthoven.storage.database import Connection, Database, Statements
@@ -13,15 +13,20 @@ __all__ = ["Connections"]
 
 T = TypeVar("T")
 
-_WAITING_MAX: Final = 256
-"""More questions than this are refused; they would be answered to nobody."""
-
 
 class Connections:
-    """A few threads, each with its own `Connection`, opened with the first question."""
+    """A few threads, each with its own `Connection`, opened with the first question.
 
-    def __init__(self, database: Database, threads: int = 2, name: str = "database") -> None:
+    Parameters
+    ----------
+    waiting_max : so many questions wait at most; one more would be answered to nobody, and is refused.
+    """
+
+    def __init__(
+        self, database: Database, threads: int = 2, name: str = "database", *, waiting_max: int = 256
+    ) -> None:
         self._database = database
+        self._waiting_max = waiting_max
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._own = threading.local()
         self._opened: list[Connection] = []
@@ -57,7 +62,7 @@ class Connections:
     async def _perform(
         self, perform: Callable[[Callable[[Statements], T]], T], work: Callable[[Statements], T]
     ) -> T:
-        if self._waiting >= _WAITING_MAX:
+        if self._waiting >= self._waiting_max:
             raise Overloaded(
                 "more questions to the database wait than are answered.",
                 where="service",

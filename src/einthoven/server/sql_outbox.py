@@ -15,7 +15,7 @@ from einthoven.server.connections import Connections
 from einthoven.server.delivery.outbox import DeadLetter, Due
 from einthoven.storage.database import Database, Row, Statements
 
-__all__ = ["SqlOutbox", "dead_letters", "read_health", "revive"]
+__all__ = ["SqlOutbox", "dead_letters", "forget_heartbeats", "read_health", "revive"]
 
 _LOG: Final = logging.getLogger("einthoven.outbox")
 _NS: Final = 10**9
@@ -38,6 +38,8 @@ _CLAIM: Final = (
 that nobody else took meanwhile."""
 _CANDIDATES: Final = 4
 """So many times the limit is looked at, since others claim at the same time."""
+_WAITING_MAX: Final = 4096
+"""A receipt that is not kept is a message that is sent twice: more than the deliveries under way."""
 _OTHERS: Final = "AND (org, channel, address) NOT IN (VALUES {full}) "
 
 
@@ -50,7 +52,7 @@ class SqlOutbox:
     """
 
     def __init__(self, database: Database, keys: Mapping[str, bytes]) -> None:
-        self._connections = Connections(database, 2, "outbox")
+        self._connections = Connections(database, 2, "outbox", waiting_max=_WAITING_MAX)
         self._keys = keys
 
     def close(self) -> None:
@@ -233,3 +235,10 @@ def _keep_health(statements: Statements, health: ChannelHealth) -> None:
 def _letter(row: Row) -> DeadLetter:
     content, attempts, result = row
     return DeadLetter(_NOTIFICATION.decode(content), attempts, msgspec.json.decode(result, type=Failure))
+
+
+def forget_heartbeats(statements: Statements, before_ns: int) -> None:
+    """Remove heart-beats that were told, or given up, before a time; what was told of alerts stays."""
+    statements.run(
+        "DELETE FROM outbox WHERE alert_id = '' AND state <> 'waiting' AND ended_ns < ?", (before_ns,)
+    )

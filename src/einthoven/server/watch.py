@@ -145,13 +145,13 @@ class Watch:
         return 0
 
     def beat(self, connection: Connection, now_ns: int) -> int:
-        """A heart-beat to everybody who stands on a ladder or watches."""
+        """A heart-beat to everybody who stands on a ladder."""
         with connection.writing() as statements:
             self._desk.look(statements)
             told: dict[str, set[Contact]] = {}
             for org, patient in statements.rows("SELECT DISTINCT org, patient FROM alert_rules"):
                 rules = self._desk.rules(statements, org, patient)
-                contacts = told.setdefault(org, set(alert_tables.watchers_of(statements, org)))
+                contacts = told.setdefault(org, set())
                 contacts.update(contact for rung in rules.ladder for contact in rung.contacts)
             beats = [
                 heartbeat(org, contact, self._policy.heartbeat_s, now_ns)

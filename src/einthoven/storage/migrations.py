@@ -144,8 +144,7 @@ CREATE TABLE alerts (
     number BIGINT NOT NULL,
     id TEXT NOT NULL UNIQUE,
     steps BIGINT NOT NULL,
-    state TEXT NOT NULL,
-    priority TEXT NOT NULL,
+    urgency INTEGER NOT NULL,
     is_open INTEGER NOT NULL,
     raised_ns BIGINT NOT NULL,
     due_ns BIGINT,
@@ -153,7 +152,7 @@ CREATE TABLE alerts (
     PRIMARY KEY (org, patient, condition, about, number)
 );
 CREATE INDEX alerts_due ON alerts (due_ns);
-CREATE INDEX alerts_open ON alerts (org, is_open, raised_ns);
+CREATE INDEX alerts_open ON alerts (org, is_open, urgency, raised_ns);
 CREATE TABLE alert_episodes (
     org TEXT NOT NULL,
     patient TEXT NOT NULL,
@@ -180,12 +179,6 @@ CREATE TABLE alert_changes (
     content {bytes} NOT NULL
 );
 CREATE INDEX alert_changes_org ON alert_changes (org, id);
-CREATE TABLE watchers (
-    org TEXT NOT NULL,
-    channel TEXT NOT NULL,
-    address TEXT NOT NULL,
-    PRIMARY KEY (org, channel, address)
-);
 CREATE TABLE outbox (
     id TEXT PRIMARY KEY,
     org TEXT NOT NULL,
@@ -204,7 +197,8 @@ CREATE TABLE outbox (
     result TEXT NOT NULL
 );
 CREATE INDEX outbox_due ON outbox (state, next_ns);
-CREATE INDEX outbox_lane ON outbox (org, channel, address, alert_id, step);
+CREATE INDEX outbox_lane ON outbox (org, channel, address, alert_id, step) WHERE state = 'waiting';
+CREATE INDEX outbox_over ON outbox (alert_id, ended_ns) WHERE state <> 'waiting';
 CREATE TABLE channel_health (
     org TEXT NOT NULL,
     channel TEXT NOT NULL,

@@ -200,15 +200,16 @@ async def test_a_dispatcher_that_dies_is_replaced_and_nothing_is_lost() -> None:
     assert sorted(channel.taken) == [f"msg_{n}" for n in range(4)]
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("the database does not answer."), ValueError("a row")])
 @in_loop
-async def test_a_store_that_is_away_for_a_moment_stops_nothing() -> None:
+async def test_a_store_that_fails_for_a_moment_stops_nothing(error: Exception) -> None:
     class Away(MemoryOutbox):
         left = 2
 
         async def claim(self, *args, **kwargs):
             self.left -= 1
             if self.left >= 0:
-                raise StoreUnavailable("the database does not answer.")
+                raise error
             return await super().claim(*args, **kwargs)
 
     outbox, channel = Away(), Scripted()

@@ -6,7 +6,6 @@ What a channel needs besides Python is an extra, so each is imported from its ow
 
 from einthoven.server.delivery.channel import Channel
 from einthoven.server.delivery.dispatcher import Dispatcher, Outcome
-from einthoven.server.delivery.events import EventStream, Subscription
 from einthoven.server.delivery.outbox import DeadLetter, Due, Outbox
 
-__all__ = ["Channel", "DeadLetter", "Dispatcher", "Due", "EventStream", "Outbox", "Outcome", "Subscription"]
+__all__ = ["Channel", "DeadLetter", "Dispatcher", "Due", "Outbox", "Outcome"]

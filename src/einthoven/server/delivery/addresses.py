@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from einthoven.errors import DeliveryFailed
+from einthoven.errors import DeliveryFailed, InputInvalid
 
 __all__ = ["AddressGuard", "GuardedResolver"]
 
@@ -28,10 +28,19 @@ class AddressGuard:
     ----------
     networks : further networks, such as ``10.1.0.0/16`` for a hospital's own receivers
     allows_http : unencrypted as well; loopback is always allowed it when its network is named
+
+    Raises
+    ------
+    InputInvalid : something that is no network.
     """
 
     def __init__(self, networks: Iterable[str] = (), *, allows_http: bool = False) -> None:
-        self._networks = tuple(map(ipaddress.ip_network, networks))
+        try:
+            self._networks = tuple(map(ipaddress.ip_network, networks))
+        except ValueError:
+            raise InputInvalid(
+                "this is no network.", where="networks", remedy="Write them like 10.1.0.0/16."
+            ) from None
         self._allows_http = allows_http
 
     @staticmethod

@@ -5,6 +5,7 @@ is never doubled, because nothing is written here but receipts and failures.
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
@@ -17,9 +18,11 @@ from einthoven.clock import Clock
 from einthoven.errors import DeliveryFailed, InputInvalid, PeerError
 from einthoven.server.delivery.channel import Channel
 from einthoven.server.delivery.outbox import Due, Outbox
+from einthoven.server.logs import place_of
 
 __all__ = ["Dispatcher", "Outcome"]
 
+_LOG: Final = logging.getLogger("einthoven.delivery")
 _NS: Final = 1_000_000_000
 _FULL_S: Final = 0.1
 
@@ -94,6 +97,9 @@ class Dispatcher:
                 wait_s = 0.0 if await self._start_due() else await self._idle_s()
             except PeerError:
                 # The store is away; what is under way goes on, and its leases end by themselves.
+                wait_s = self._poll_s
+            except Exception as error:  # noqa: BLE001 - one row that cannot be read ends no delivery
+                _LOG.error("deliveries failed", extra=place_of(error))
                 wait_s = self._poll_s
             if wait_s > 0:
                 await self._woken_within(wait_s)

@@ -29,10 +29,12 @@ def run(
     *,
     token: str | None = None,
     is_stopped: bool = False,
+    is_stopped_early: bool = False,
     backlog: int = 20_000,
     **given,
 ) -> Report:
-    """A short run with the given fields of `Target` and `Traffic`; ``is_stopped``: after its first second."""
+    """A short run with the given fields of `Target` and `Traffic`; ``is_stopped``: after its first second,
+    or early, while it connects."""
     fields = {"patients": 20, "segments_per_minute": 60.0, "rate_per_s": 100.0, "duration_s": 0.6} | given
     target = Target(
         destination=destination,
@@ -50,6 +52,8 @@ def run(
                 one.stop()
 
         one = LoadRun(target, requests(plan), bank, watch, backlog=backlog)
+        if is_stopped_early:
+            asyncio.get_running_loop().call_soon(one.stop)
         return await one.perform()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -232,6 +236,11 @@ def test_a_stopped_run_waits_for_its_answers(destination: str) -> None:
     report = run(f"{destination}/true/stopped", duration_s=600.0, is_stopped=True)
     assert 50 < report.counts.analysed == report.counts.planned < 1000
     assert report.is_whole
+
+
+def test_a_run_that_is_stopped_while_it_connects_sends_nothing(destination: str) -> None:
+    report = run(f"{destination}/true/never", duration_s=60.0, is_stopped_early=True)
+    assert (report.counts.planned, report.counts.lost, report.is_whole) == (0, 0, True)
 
 
 def test_a_service_that_dies_and_comes_back_loses_nothing(a_destination) -> None:

@@ -237,6 +237,27 @@ def test_events_come_over_a_websocket_too(ward: Ward) -> None:
         socket.recv(timeout=5)
 
 
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_who_has_logged_out_hears_nothing_more(ward: Ward, is_busy: bool) -> None:
+    login = {"organisation": "main", "name": "dr-7", "password": "three words long enough"}
+    token = httpx.post(f"{ward.service.url}/v1/login", json=login, trust_env=False).json()["token"]
+    who = {"Authorization": f"bearer {token}"}
+    url = f"{ward.service.url}/v1/events"
+    with (
+        httpx.Client(headers=who, timeout=30, trust_env=False) as client,
+        client.stream("GET", url) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines) == ": listening"
+        httpx.post(f"{ward.service.url}/v1/logout", headers=who, trust_env=False)
+        gone_s = time.monotonic()
+        if is_busy:
+            ward.send("p-15")
+        for _ in lines:
+            assert time.monotonic() - gone_s < 15.0
+    assert time.monotonic() - gone_s < 15.0
+
+
 def test_a_receiver_that_is_down_hears_when_it_is_back_and_the_broken_path_is_an_alert(ward: Ward) -> None:
     ward.receiver.status = 503
     ward.send("p-5")

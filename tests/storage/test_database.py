@@ -1,6 +1,7 @@
 """What both databases promise alike."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,26 @@ def test_tables_are_made_once_by_however_many(database_url: str) -> None:
         thread.join()
     assert databases[0].migrate() == len(MIGRATIONS)
     assert jobs(databases[1]) == []
+
+
+def test_whoever_tidies_while_somebody_reads_holds_up_no_writer(tmp_path: Path) -> None:
+    database = open_database(f"sqlite://{tmp_path / 'e.db'}")
+    database.migrate()
+    writer, reader, tidier = (database.connect() for _ in range(3))
+    with writer.writing() as statements:
+        statements.run("CREATE TABLE much (content BLOB)")
+        statements.run("INSERT INTO much VALUES (zeroblob(20000000))")
+    with reader.reading() as seen:
+        seen.rows("SELECT COUNT(*) FROM much")
+        with writer.writing() as statements:
+            statements.run("DELETE FROM much")
+        began_s = time.monotonic()
+        tidier.tidy()
+        assert time.monotonic() - began_s < 5.0, "the reader is not waited for"
+    tidier.tidy()
+    assert (tmp_path / "e.db-wal").stat().st_size == 0
+    for one in (writer, reader, tidier):
+        one.close()
 
 
 def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:

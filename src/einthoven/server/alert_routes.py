@@ -22,12 +22,12 @@ from einthoven.alerts import (
     sign,
     suppress,
 )
-from einthoven.errors import AccessDenied, InputInvalid, NotFound
+from einthoven.errors import InputInvalid, NotFound
 from einthoven.server import alert_tables
 from einthoven.server.delivery.outbox import DeadLetter
 from einthoven.server.identities import Person
 from einthoven.server.reception import Reception
-from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, UserName, instant
+from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, UserName, instant, own_patient
 from einthoven.server.sql_outbox import dead_letters, revive
 from einthoven.storage.database import Statements
 
@@ -164,7 +164,7 @@ async def alerts(
 ) -> AlertList:
     """Alerts that are not closed: the most urgent first, of those the oldest."""
     if person.role == "patient":
-        patient = _own(person, patient or person.patient)
+        patient = own_patient(person, patient or person.patient)
     found = await reception.connections.read(
         lambda s: alert_tables.open_alerts(s, person.org, patient, limit)
     )
@@ -178,7 +178,7 @@ async def alert_detail(reception: Parts, person: Asker, alert: AlertInPath) -> A
     def question(statements: Statements) -> AlertDetail:
         found = alert_tables.read_alert(statements, person.org, alert)
         if person.role == "patient":
-            _own(person, found.patient)
+            own_patient(person, found.patient)
         steps = alert_tables.read_steps(statements, person.org, alert)
         return AlertDetail(seen(found), [_step(one) for one in steps])
 
@@ -355,12 +355,6 @@ async def _sign(reception: Reception, person: Person, patient: str, rules: Alert
         return RulesSeen(rules, person.user, instant(now_ns))
 
     return await reception.connections.write(change)
-
-
-def _own(person: Person, patient: str | None) -> str:
-    if patient is None or patient != person.patient:
-        raise AccessDenied("these are another one's data.", where="patient", remedy="Ask for your own.")
-    return patient
 
 
 def _letter(one: DeadLetter) -> LetterSeen:

@@ -7,7 +7,8 @@ or ``after``) and misses nothing.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
@@ -18,12 +19,12 @@ from litestar.params import QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from einthoven.alerts import Change
-from einthoven.errors import AccessDenied, DefectError, EinthovenError, InputInvalid
+from einthoven.errors import AccessDenied, DefectError, EinthovenError, InputInvalid, PeerError
 from einthoven.server import alert_tables
 from einthoven.server.alert_routes import AlertSeen, seen
 from einthoven.server.connections import Connections
 from einthoven.server.identities import Identities, Person
-from einthoven.server.ingest import Receive, Scope, Send, status_of
+from einthoven.server.ingest import Receive, Scope, Send, status_of, token_in
 from einthoven.server.roles import ROUTES
 from einthoven.storage.database import Database
 
@@ -31,8 +32,8 @@ __all__ = ["EVENTS_PATH", "HANDLERS", "AlertEvent", "Feed", "events_route"]
 
 EVENTS_PATH: Final = "/v1/events"
 _EVERY_S: Final = 0.1
-_BEAT_S: Final = 15.0
-"""A comment so often, so that a broken connection is noticed at both ends."""
+_BEAT_S: Final = 5.0
+"""A comment so often, so that a broken connection is noticed at both ends, and a look at the token."""
 _MOST: Final = 500
 _WAITING: Final = 1000
 _WINDOW: Final = 256
@@ -57,9 +58,13 @@ class _Listener:
         self.person = person
         self.queue: asyncio.Queue[tuple[int, Change] | None] = asyncio.Queue()
 
+    def sees(self, change: Change) -> bool:
+        """Whether this person may."""
+        return self.person.role != "patient" or change.alert.patient == self.person.patient
+
     def put(self, number: int, change: Change) -> None:
         """Hand on what this person may see; one that is too slow is cut off, and comes back for the rest."""
-        if self.person.role == "patient" and change.alert.patient != self.person.patient:
+        if not self.sees(change):
             return
         if self.queue.qsize() < _WAITING:
             self.queue.put_nowait((number, change))
@@ -89,21 +94,31 @@ class Feed:
         """Something was committed in this worker: look at once."""
         self._nudge.set()
 
-    async def listen(self, person: Person, after: int | None) -> AsyncIterator[tuple[int, Change] | None]:
-        """Changes from now on, or from behind a number; None now and then where nothing happens."""
+    async def listen(
+        self, person: Person, after: int | None, may_listen: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[tuple[int, Change] | None]:
+        """Changes from now on, or from behind a number; None now and then where nothing happens.
+
+        Whether this person still may is asked every few seconds, however much or little happens.
+        """
         listener = _Listener(person)
         missed = await self._join(listener, after)
         try:
             for number, change in missed:
                 listener.put(number, change)
+            asked_s = time.monotonic()
             while True:
+                silent_s = asked_s + _BEAT_S - time.monotonic()
                 try:
-                    found = await asyncio.wait_for(listener.queue.get(), _BEAT_S)
+                    found = await asyncio.wait_for(listener.queue.get(), max(silent_s, 0.001))
+                    if found is None:
+                        return
                 except TimeoutError:
-                    yield None
-                    continue
-                if found is None:
-                    return
+                    found = None
+                if time.monotonic() >= asked_s + _BEAT_S:
+                    asked_s = time.monotonic()
+                    if not await may_listen():
+                        return
                 yield found
         finally:
             self._leave(listener)
@@ -135,8 +150,8 @@ class Feed:
             page = await self._connections.read(
                 lambda s, at=at: alert_tables.read_changes(s, org, at, _MOST)  # type: ignore[misc]
             )
-            missed += [row for row in page if row[0] <= newest]
-            if len(page) < _MOST or page[-1][0] >= newest:
+            missed += [row for row in page if row[0] <= newest and listener.sees(row[1])]
+            if len(page) < _MOST or page[-1][0] >= newest or len(missed) > _WAITING:
                 return missed
             at = page[-1][0]
 
@@ -199,12 +214,22 @@ def events_route(feed: Feed, identities: Identities) -> Any:
         if is_socket:
             await receive()
         try:
-            person = await _listener(scope, identities)
+            token = token_in(dict(scope["headers"]).get(b"authorization", b""))
+            person = await _listener(token, identities)
             after = _after(scope)
         except EinthovenError as error:
             await _refuse(send, error, is_socket=is_socket)
             return
-        stream = feed.listen(person, after)
+
+        async def may_listen() -> bool:
+            try:
+                return await _listener(token, identities) == person
+            except PeerError:  # nobody knows at the moment
+                return True
+            except EinthovenError:
+                return False
+
+        stream = feed.listen(person, after, may_listen)
         try:
             if is_socket:
                 await _over_socket(stream, receive, send)
@@ -216,9 +241,7 @@ def events_route(feed: Feed, identities: Identities) -> Any:
     return app
 
 
-async def _listener(scope: Scope, identities: Identities) -> Person:
-    headers = dict(scope["headers"])
-    token = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").strip()
+async def _listener(token: str, identities: Identities) -> Person:
     person = await identities.person(token)
     if person.role not in ROUTES["GET", EVENTS_PATH]:
         raise AccessDenied(

@@ -38,7 +38,7 @@ from einthoven.server.wire import (
     refusal,
 )
 
-__all__ = ["INGEST_PATH", "STATUS", "IngestRoute", "status_of"]
+__all__ = ["INGEST_PATH", "STATUS", "IngestRoute", "status_of", "token_in"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -164,7 +164,7 @@ def _headers(scope: Scope) -> tuple[str, bytes, Mode, int, str]:
     token, content_type, mode, length, parent = "", b"", b"", 0, ""
     for name, value in scope["headers"]:
         if name == b"authorization":
-            token = _token(value)
+            token = token_in(value)
         elif name == b"content-type":
             content_type = value
         elif name == b"prefer":
@@ -176,7 +176,8 @@ def _headers(scope: Scope) -> tuple[str, bytes, Mode, int, str]:
     return token, content_type, "accept" if b"respond-async" in mode else "answer", length, parent
 
 
-def _token(value: bytes) -> str:
+def token_in(value: bytes) -> str:
+    """The token in an Authorization header; empty where there is none."""
     return value[7:].decode("latin-1").strip() if value[:7].lower() == b"bearer " else ""
 
 

@@ -14,6 +14,7 @@ from litestar.params import Parameter, PathParameter
 from einthoven.errors import AccessDenied, InputInvalid
 from einthoven.server.accounts import ORGANISATION, PSEUDONYM, USER
 from einthoven.server.identities import Person
+from einthoven.server.ingest import token_in
 from einthoven.server.reception import Reception
 from einthoven.server.roles import ROUTES
 
@@ -30,6 +31,7 @@ __all__ = [
     "bearer_of",
     "instant",
     "let_in",
+    "own_patient",
     "person_of",
     "reception_of",
 ]
@@ -111,14 +113,25 @@ def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
 
 def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The token; empty where there is none."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    return token_in(connection.headers.get("authorization", "").encode("latin-1"))
 
 
 def person_of(request: Request[Any, Any, State]) -> Person:
     """Who asks."""
     person: Person = request.state.person
     return person
+
+
+def own_patient(person: Person, patient: str | None) -> str:
+    """The pseudonym that somebody with the role of a patient asks for: their own.
+
+    Raises
+    ------
+    AccessDenied : it is another one's.
+    """
+    if patient is None or patient != person.patient:
+        raise AccessDenied("these are another one's data.", where="patient", remedy="Ask for your own.")
+    return patient
 
 
 def reception_of(state: State) -> Reception:

@@ -9,10 +9,9 @@ from litestar.params import Parameter, ParameterKwarg, QueryParameter
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
-from einthoven.errors import AccessDenied, InputInvalid, NotFound
+from einthoven.errors import InputInvalid, NotFound
 from einthoven.server.accounts import PSEUDONYM
-from einthoven.server.identities import Person
-from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, instant
+from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, instant, own_patient
 from einthoven.server.streams import SegmentRow, StreamRow, list_streams, read_gaps, segments_of
 from einthoven.server.wire import Answer, decode_answer
 from einthoven.storage.database import Statements
@@ -96,7 +95,7 @@ async def streams(
 ) -> StreamPage:
     """Streams of the organisation; a patient sees the own ones."""
     if person.role == "patient":
-        patient = _own(person, patient or person.patient)
+        patient = own_patient(person, patient or person.patient)
     found = await reception.connections.read(
         lambda s: list_streams(s, person.org, patient=patient, after=after, limit=limit + 1)
     )
@@ -133,7 +132,7 @@ async def patient_segments(
 ) -> SegmentPage:
     """Segments of one patient and what was found in them."""
     if person.role == "patient":
-        _own(person, patient)
+        own_patient(person, patient)
     cursor = _cursor(after)
     from_ns, until_ns = _ns("from", from_, 0), _ns("until", until, _ALWAYS_NS)
     found = await reception.connections.read(
@@ -155,12 +154,6 @@ async def patient_segments(
 
 
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (streams, stream, patient_segments)
-
-
-def _own(person: Person, patient: str | None) -> str:
-    if patient is None or patient != person.patient:
-        raise AccessDenied("these are another one's data.", where="patient", remedy="Ask for your own.")
-    return patient
 
 
 def _ns(where: str, text: str | None, default: int) -> int:

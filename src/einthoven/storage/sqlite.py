@@ -23,6 +23,7 @@ _LOG_PAGES: Final = 65_536
 """With so many pages of log (256 MB) whoever commits copies it; `SqliteConnection.tidy` comes before that."""
 _TIDY_BYTES: Final = 2**24
 """A shorter log is left alone."""
+_TIDY_MS: Final = 20
 _SPELLING: Final = {
     "{id}": "INTEGER PRIMARY KEY",
     "{bytes}": "BLOB",
@@ -119,7 +120,12 @@ class SqliteConnection:
         with _failures():
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             with self._turn:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                # It waits for readers too, while all writers wait for it: rather the next time.
+                self._connection.execute(f"PRAGMA busy_timeout = {_TIDY_MS}")
+                try:
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    self._connection.execute(f"PRAGMA busy_timeout = {round(1000 * _WAIT_S)}")
 
     def close(self) -> None:
         """See `einthoven.storage.database.Connection`."""

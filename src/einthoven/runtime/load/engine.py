@@ -128,7 +128,8 @@ class LoadRun:
         gc.collect()
         gc.freeze()
         self._began_s, self._cpu_s = time.perf_counter(), time.process_time()
-        self._next = next(self._requests, None)
+        if not self._is_stopped:
+            self._next = next(self._requests, None)
         sweeper = asyncio.create_task(self._sweep())
         try:
             self._pump()
@@ -176,7 +177,7 @@ class LoadRun:
     def report(self) -> Report:
         """How it went."""
         counts = self.counts()
-        elapsed_s = (self._ended_s or time.perf_counter()) - self._began_s
+        elapsed_s = max((self._ended_s or time.perf_counter()) - self._began_s, 1e-6)
         segments = counts.answered + counts.repeats
         return Report(
             destination=self._target.destination,

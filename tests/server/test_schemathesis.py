@@ -2,7 +2,7 @@
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
@@ -73,6 +73,8 @@ def test_the_service_does_what_its_document_says(route, mode, sqlite_served: Ser
     )
     @given(operation.as_strategy(generation_mode=mode))
     def check(case) -> None:
+        # A parameter without a value does not reach the service, which cannot refuse it then.
+        assume(all(value not in (None, [], {}) for value in (case.query or {}).values()))
         case.call_and_validate(
             headers={"Authorization": f"Bearer {token}"}, timeout=20, excluded_checks=BEYOND.get(route)
         )

@@ -7,7 +7,7 @@ from collections import defaultdict
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from einthoven.errors import InputInvalid
@@ -130,6 +130,8 @@ def test_a_late_segment_comes_after_its_successor() -> None:
 @given(
     st.floats(0.1, 1e4), st.floats(0, 100), st.floats(0, 200), st.floats(1, 20), st.lists(st.floats(0, 1e4))
 )
+@example(rate=1, ramp_s=10, at_s=20, factor=2, numbers=[5e-324])
+@example(rate=1, ramp_s=5e-324, at_s=20, factor=2, numbers=[1])
 def test_the_pace_and_its_inverse_agree(
     rate: float, ramp_s: float, at_s: float, factor: float, numbers
 ) -> None:

@@ -24,6 +24,7 @@ from einthoven.alerts import (
 )
 from einthoven.errors import InputInvalid, NotFound
 from einthoven.server import alert_tables
+from einthoven.server.accounts import PSEUDONYM
 from einthoven.server.delivery.outbox import DeadLetter
 from einthoven.server.identities import Person
 from einthoven.server.reception import Reception
@@ -157,9 +158,7 @@ class Retried(msgspec.Struct, frozen=True, rename="camel"):
 async def alerts(
     reception: Parts,
     person: Asker,
-    patient: Annotated[
-        str | None, Parameter(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Of one patient only.")
-    ] = None,
+    patient: Annotated[str | None, Parameter(pattern=PSEUDONYM, description="Of one patient only.")] = None,
     limit: Limit = 100,
 ) -> AlertList:
     """Alerts that are not closed: the most urgent first, of those the oldest."""

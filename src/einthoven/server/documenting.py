@@ -59,7 +59,17 @@ def document(framework: Litestar) -> dict[str, Any]:
             callers = ROUTES.get((method.upper(), path))
             if callers and isinstance(operation, dict):
                 operation["x-roles"] = sorted(callers)
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _without_null(parameter["schema"])
     return complete(described)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """What may be left out; an address has no way to say null."""
+    kinds = [kind for kind in schema.get("oneOf", ()) if kind.get("type") != "null"]
+    if len(kinds) != 1:
+        return schema
+    return kinds[0] | {name: value for name, value in schema.items() if name != "oneOf"}
 
 
 def _values(framework: Litestar) -> list[type[msgspec.Struct]]:

@@ -8,6 +8,9 @@ import msgspec
 
 __all__ = ["Burst", "Pace"]
 
+_AT_ONCE_S = 1e-9
+"""A slope over less than this is not a number."""
+
 
 class Burst(msgspec.Struct, frozen=True):
     """For a while everything comes ``factor`` times as fast."""
@@ -34,11 +37,13 @@ class Pace:
     Parameters
     ----------
     rate_per_s : when steady.
-    ramp_s : the rate rises from nothing in a straight line for so long.
+    ramp_s : the rate rises from nothing in a straight line for so long; less than a nanosecond is none.
     bursts : multiply the rate; they must not overlap.
     """
 
     def __init__(self, rate_per_s: float, ramp_s: float = 0.0, bursts: Sequence[Burst] = ()) -> None:
+        if ramp_s < _AT_ONCE_S:
+            ramp_s = 0.0
         changes = {0.0, ramp_s}
         for burst in bursts:
             changes |= {burst.at_s, burst.at_s + burst.length_s}
@@ -64,8 +69,8 @@ class Pace:
         one = self._stretches[bisect.bisect_right(self._befores, n) - 1]
         more = n - one.before
         if one.slope:
-            root = math.sqrt(one.rate_per_s**2 + 2 * one.slope * more)
-            return one.begin_s + 2 * more / (one.rate_per_s + root) if more else one.begin_s
+            both = one.rate_per_s + math.sqrt(one.rate_per_s**2 + 2 * one.slope * more)
+            return one.begin_s + 2 * more / both if both else one.begin_s
         return one.begin_s + more / one.rate_per_s
 
     def passed(self, at_s: float) -> float:

@@ -69,7 +69,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     kinds = [kind for kind in schema.get("oneOf", ()) if kind.get("type") != "null"]
     if len(kinds) != 1:
         return schema
-    return {name: value for name, value in schema.items() if name != "oneOf"} | kinds[0]
+    return {**{name: value for name, value in schema.items() if name != "oneOf"}, **kinds[0]}
 
 
 def _values(framework: Litestar) -> list[type[msgspec.Struct]]:

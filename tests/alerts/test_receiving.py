@@ -207,9 +207,46 @@ def test_what_goes_on_ends_with_its_stream() -> None:
     told = Told()
     told.hears(a_sighting(10), a_sighting(10, condition="pause", about="", priority="medium"))
     told.hears(a_sighting(10, condition="device_silent", is_technical=True, about="d", path="watch"))
-    words = told.takes(end_all(told.known, told.rules, 50, end_ns=50, why="the stream ended"))
+    words = told.takes(end_all(told.known, told.rules, 50, stream=1, end_ns=50, why="it began anew"))
     assert words == ["ended", "ended"]
     assert [one.state.is_active for one in told.known.alerts] == [False, False, True]
+
+
+def test_what_two_streams_show_is_one_alert_until_neither_shows_it() -> None:
+    told = Told()
+    assert told.hears(a_sighting(10, stream=1)) == ["raised"]
+    assert told.hears(a_sighting(12, stream=2)) == ["joined"]
+    assert told.hears(a_sighting(12, stream=2), a_sighting(10, stream=1)) == []
+    assert told.hears(a_sighting(10, 20, stream=1)) == ["left"]
+    assert told.hears(a_sighting(10, 20, stream=1)) == []
+    assert told.known.alerts[0].state is AlertState.ACTIVE
+    assert told.hears(a_sighting(12, 25, stream=2)) == ["ended"]
+    (alert,) = told.known.alerts
+    assert (alert.number, alert.episodes, alert.end_ns) == (1, 1, 25 * SECOND_NS)
+
+
+def test_one_stream_does_not_end_what_another_shows() -> None:
+    """Neither by ending, nor by beginning anew, nor by a short episode of its own."""
+    told = Told()
+    told.hears(a_sighting(10, stream=1))
+    assert told.hears(a_sighting(12, 14, stream=2)) == []
+    assert told.takes(end_all(told.known, told.rules, 50, stream=2, end_ns=50, why="it began anew")) == []
+    assert told.known.alerts[0].state is AlertState.ACTIVE
+
+
+def test_an_onset_anew_in_one_stream_while_another_shows_it_is_the_same_episode() -> None:
+    told = Told()
+    told.hears(a_sighting(10, stream=1), a_sighting(11, stream=2), a_sighting(10, 20, stream=1))
+    assert told.hears(a_sighting(30, stream=1)) == ["joined"]
+    assert told.known.alerts[0].episodes == 1
+
+
+def test_a_stream_that_joins_with_more_urgency_calls_again() -> None:
+    told = Told()
+    told.hears(a_sighting(10, priority="medium", stream=1))
+    told.acknowledges()
+    assert told.hears(a_sighting(12, priority="high", stream=2)) == ["joined", "worsened"]
+    assert told.known.alerts[0].state is AlertState.ACTIVE
 
 
 def test_what_is_held_or_has_no_priority_is_no_sighting() -> None:
@@ -237,11 +274,12 @@ def test_the_episodes_to_be_loaded_begin_at_the_earliest_onset_of_each_key() -> 
 
 KINDS = ("asystole", "pause", "atrial_fibrillation")
 SIGHTINGS = st.builds(
-    lambda kind, onset, length, path, is_technical: a_sighting(
+    lambda kind, onset, length, path, stream, is_technical: a_sighting(
         onset,
         None if length is None else onset + length,
         condition=kind,
         path=path,
+        stream=stream if path == "online" else None,
         is_technical=is_technical,
         about="doubt" if is_technical else "",
     ),
@@ -249,6 +287,7 @@ SIGHTINGS = st.builds(
     st.integers(0, 60),
     st.integers(1, 12) | st.none(),
     st.sampled_from(["online", "batch"]),
+    st.sampled_from([1, 2]),
     st.booleans(),
 )
 ACTIONS = st.one_of(
@@ -261,7 +300,7 @@ def acted(known: PatientAlerts, rules: AlertRules, word: str, number: int, at_ns
     if word == "time":
         return tuple(step for one in known.alerts for step in pass_time(one, rules, at_ns))
     if word == "end":
-        return end_all(known, rules, at_ns, end_ns=at_ns, why="the stream ended")
+        return end_all(known, rules, at_ns, stream=1 + number % 2, end_ns=at_ns, why="it began anew")
     if number >= len(known.alerts):
         return ()
     alert = known.alerts[number]
@@ -296,6 +335,7 @@ def test_at_most_one_alert_of_a_key_is_open_whatever_happens(actions: list[Any])
             (ids.add if alert.state.is_open else ids.discard)(alert.id)
             assert len(ids) <= 1
             assert alert.state.is_active == (alert.end_ns is None)
+            assert alert.state.is_active or not alert.shown
         known = known.after(changes)
         for key in {one.key for one in known.episodes}:
             goes_on = [one for one in known.episodes if one.key == key and one.end_ns is None]
@@ -318,7 +358,7 @@ def test_a_whole_history_again_changes_nothing(sightings: list[Sighting], size: 
     history = [
         one
         for one in sightings
-        if (one.path == "batch") == is_batch and not (is_batch and one.end_ns is None)
+        if (one.stream is None if is_batch else one.stream == 1) and not (is_batch and one.end_ns is None)
     ]
     rules = AlertRules()
     known = PatientAlerts("main", "p-1")

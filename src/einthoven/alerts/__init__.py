@@ -27,6 +27,7 @@ from einthoven.alerts.sightings import (
     AlertKind,
     AlertPriority,
     Sighting,
+    WatchKind,
     mark_of,
     sightings_of,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "Sighting",
     "Signature",
     "SignedRules",
+    "WatchKind",
     "What",
     "acknowledge",
     "assign",

@@ -17,6 +17,7 @@ __all__ = [
     "Change",
     "LifeStep",
     "PatientAlerts",
+    "Shown",
     "What",
     "advance",
     "alert_id",
@@ -29,6 +30,8 @@ What = Literal[
     "repeated",
     "reopened",
     "worsened",
+    "joined",
+    "left",
     "ended",
     "delivered",
     "escalated",
@@ -40,6 +43,14 @@ What = Literal[
 ]
 AlertKey = tuple[AlertKind, str]
 """Condition, and what it is about: with organisation and patient, that of which one alert is open."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A stream that shows the condition now."""
+
+    stream: int
+    onset_ns: int
+    """As this stream has it."""
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -73,6 +84,8 @@ class Alert(msgspec.Struct, frozen=True):
     """Why it is technical when its kind would be urgent, or what was noticed."""
     raised_ns: int
     changed_ns: int
+    shown: tuple[Shown, ...] = ()
+    """In which streams it goes on: it ends when the last of them ends it."""
     steps: int = 0
     """How many it has taken; also the version of the row."""
     assignee: str = ""
@@ -240,6 +253,8 @@ def _what(event: LifeEvent, before: AlertState) -> What:
 
 _WORDS: Final[dict[LifeEvent, What]] = {
     LifeEvent.WORSENED: "worsened",
+    LifeEvent.JOINED: "joined",
+    LifeEvent.LEFT: "left",
     LifeEvent.ENDED: "ended",
     LifeEvent.DELIVERED: "delivered",
     LifeEvent.ESCALATED: "escalated",

@@ -71,7 +71,7 @@ def close(alert: Alert, rules: AlertRules, at_ns: int, *, by: str, why: str) -> 
     """
     _reasoned(why)
     if alert.end_ns is None:
-        ended = msgspec.structs.replace(alert, end_ns=max(at_ns, alert.onset_ns))
+        ended = msgspec.structs.replace(alert, end_ns=max(at_ns, alert.onset_ns), shown=())
         return advance(ended, LifeEvent.CLOSED, rules, at_ns, by=by, why=why, episode=episode_of(ended))
     return advance(alert, LifeEvent.CLOSED, rules, at_ns, by=by, why=why)
 

@@ -60,6 +60,10 @@ class LifeEvent(Enum):
     """The condition began, or began again."""
     WORSENED = "worsened"
     """The condition has a higher priority than it was told with."""
+    JOINED = "joined"
+    """Another stream of the patient shows the condition too."""
+    LEFT = "left"
+    """A stream shows it no more, and another still does."""
     ENDED = "ended"
     DELIVERED = "delivered"
     """The first receipt for the rung that was told last."""
@@ -80,8 +84,12 @@ class LifeEvent(Enum):
 _STAYS: Final = (LifeEvent.DELIVERED, LifeEvent.ASSIGNED)
 
 
+_STAYS_ACTIVE: Final = (LifeEvent.JOINED, LifeEvent.LEFT)
+
+
 def _row(state: AlertState, moves: dict[LifeEvent, AlertState]) -> dict[LifeEvent, AlertState]:
-    return {**dict.fromkeys(_STAYS, state), **moves}
+    stays = _STAYS + _STAYS_ACTIVE if state.is_active else _STAYS
+    return {**dict.fromkeys(stays, state), **moves}
 
 
 LIFECYCLE: Final[dict[AlertState, dict[LifeEvent, AlertState]]] = {

@@ -7,6 +7,7 @@ The laws, each a property test:
    batch layer. (Where the batch layer saw an episode that lay within one still going on in the stream, and
    the stream later ended that one before it, a second look tells it: nobody was told.)
 3. What the stream and the batch layer both find is one alert: their episodes overlap.
+4. What two streams of a patient show at a time is one alert, and it goes on until neither shows it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,13 +21,14 @@ from einthoven.alerts.alert import (
     AlertKey,
     Change,
     PatientAlerts,
+    Shown,
     advance,
     alert_id,
     episode_of,
 )
 from einthoven.alerts.lifecycle import AlertState, LifeEvent
 from einthoven.alerts.rules import AlertRules, priority_of
-from einthoven.alerts.sightings import DOUBT, NS, AlertPriority, Sighting, is_higher
+from einthoven.alerts.sightings import NS, AlertPriority, Sighting, is_higher
 
 __all__ = ["SAME_ONSET_NS", "end_all", "episodes_needed", "receive"]
 
@@ -57,13 +59,13 @@ def receive(
 
 
 def end_all(
-    known: PatientAlerts, rules: AlertRules, at_ns: int, *, end_ns: int, why: str
+    known: PatientAlerts, rules: AlertRules, at_ns: int, *, stream: int, end_ns: int, why: str
 ) -> tuple[Change, ...]:
-    """The stream is over, or began anew: whatever the ECG showed to go on, nobody can see any more."""
+    """The stream is over, or began anew: whatever it showed to go on, nobody can see in it any more."""
     return tuple(
-        _end(alert, max(end_ns, alert.onset_ns), rules, at_ns, by="ecg", why=why)
+        _leave(alert, stream, max(end_ns, alert.onset_ns), rules, at_ns, by="ecg", why=why)
         for alert in known.alerts
-        if alert.state.is_active and alert.about in {"", DOUBT}
+        if _shows(alert, stream)
     )
 
 
@@ -71,7 +73,7 @@ def _receive(known: PatientAlerts, sighting: Sighting, rules: AlertRules, at_ns:
     key = (sighting.condition, sighting.about)
     latest = known.latest(key)
     priority = priority_of(rules, sighting)
-    same = [one for one in known.episodes if one.key == key and _is_same(sighting, one)]
+    same = [one for one in known.episodes if one.key == key and _is_same(sighting, one, latest)]
     if same:
         return _again(latest, sighting, same, priority, rules, at_ns) if latest else ()
     if priority is None:
@@ -83,14 +85,19 @@ def _receive(known: PatientAlerts, sighting: Sighting, rules: AlertRules, at_ns:
     return _earlier(latest, sighting, priority, rules, at_ns)
 
 
-def _is_same(sighting: Sighting, episode: AlertEpisode) -> bool:
-    """They overlap. Of an episode that goes on the stream would say so; the batch layer believes it."""
+def _is_same(sighting: Sighting, episode: AlertEpisode, latest: Alert | None) -> bool:
+    """They overlap. Of an episode that goes on its stream would say so; whoever else sees one believes it."""
     if abs(sighting.onset_ns - episode.onset_ns) <= SAME_ONSET_NS:
         return True
     until_ns = sighting.until_ns if sighting.end_ns is None else sighting.end_ns
-    begins_before_it_ends = (
-        sighting.onset_ns < episode.end_ns if episode.end_ns is not None else sighting.path == "batch"
-    )
+    if episode.end_ns is not None:
+        begins_before_it_ends = sighting.onset_ns < episode.end_ns
+    else:
+        shown = latest.shown if latest else ()
+        begins_before_it_ends = sighting.path == "batch" or any(
+            one.stream != sighting.stream or abs(one.onset_ns - sighting.onset_ns) <= SAME_ONSET_NS
+            for one in shown
+        )
     if episode.end_ns is None and sighting.onset_ns < episode.onset_ns:
         begins_before_it_ends = True
     return begins_before_it_ends and episode.onset_ns < until_ns
@@ -108,14 +115,24 @@ def _again(
     told = next((one for one in same if one.alert_id == alert.id and one.onset_ns == alert.onset_ns), None)
     if told is None or not alert.state.is_active or alert.end_ns is not None:
         return ()
-    # Whether something that the stream found goes on, the stream says.
-    is_told_by_the_stream = sighting.path == "batch" and not alert.is_late
-    if sighting.end_ns is not None and not is_told_by_the_stream:
-        return (_end(alert, max(sighting.end_ns, alert.onset_ns), rules, at_ns, by=_by(sighting)),)
+    by = _by(sighting)
+    if sighting.end_ns is not None:
+        end_ns = max(sighting.end_ns, alert.onset_ns)
+        if not alert.shown:
+            return (_end(alert, end_ns, rules, at_ns, by=by),)
+        # Whether something that a stream shows goes on, that stream says.
+        if _shows(alert, sighting.stream):
+            return (_leave(alert, sighting.stream, end_ns, rules, at_ns, by=by),)
+        return ()
+    changes: list[Change] = []
+    if sighting.stream is not None and not _shows(alert, sighting.stream):
+        alert = msgspec.structs.replace(alert, shown=alert.shown + _shown(sighting))
+        changes.append(advance(alert, LifeEvent.JOINED, rules, at_ns, by=by))
+        alert = changes[-1].alert
     if priority is not None and is_higher(priority, alert.priority):
         worse = msgspec.structs.replace(alert, priority=priority)
-        return (advance(worse, LifeEvent.WORSENED, rules, at_ns, by=_by(sighting), why=sighting.reason),)
-    return ()
+        changes.append(advance(worse, LifeEvent.WORSENED, rules, at_ns, by=by, why=sighting.reason))
+    return tuple(changes)
 
 
 def _raise(
@@ -148,6 +165,7 @@ def _raise(
         reason=sighting.reason,
         raised_ns=at_ns,
         changed_ns=at_ns,
+        shown=_shown(sighting),
     )
     return _begin(alert, LifeEvent.BEGAN, sighting, rules, at_ns)
 
@@ -170,6 +188,7 @@ def _next(
         confidence=sighting.confidence,
         grade=sighting.grade,
         reason=sighting.reason,
+        shown=_shown(sighting),
     )
     return unseen + _begin(*_worse(again, priority), sighting, rules, at_ns)
 
@@ -229,8 +248,26 @@ def _begin(
     return (began, _end(began.alert, sighting.end_ns, rules, at_ns, by=_by(sighting)))
 
 
+def _shown(sighting: Sighting) -> tuple[Shown, ...]:
+    return () if sighting.stream is None else (Shown(sighting.stream, sighting.onset_ns),)
+
+
+def _shows(alert: Alert, stream: int | None) -> bool:
+    return any(one.stream == stream for one in alert.shown)
+
+
+def _leave(
+    alert: Alert, stream: int | None, end_ns: int, rules: AlertRules, at_ns: int, *, by: str, why: str = ""
+) -> Change:
+    """The end, if no other stream shows it."""
+    others = tuple(one for one in alert.shown if one.stream != stream)
+    if not others:
+        return _end(alert, end_ns, rules, at_ns, by=by, why=why)
+    return advance(msgspec.structs.replace(alert, shown=others), LifeEvent.LEFT, rules, at_ns, by=by, why=why)
+
+
 def _end(alert: Alert, end_ns: int, rules: AlertRules, at_ns: int, *, by: str, why: str = "") -> Change:
-    over = msgspec.structs.replace(alert, end_ns=end_ns)
+    over = msgspec.structs.replace(alert, end_ns=end_ns, shown=())
     return advance(over, LifeEvent.ENDED, rules, at_ns, by=by, why=why, episode=episode_of(over))
 
 

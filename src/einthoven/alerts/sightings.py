@@ -89,6 +89,8 @@ class Sighting(msgspec.Struct, frozen=True):
     """Per cent."""
     grade: int = 1
     path: Path = "online"
+    stream: int | None = None
+    """In which it was found; None for what is not of one stream."""
     about: str = ""
     """What a technical condition concerns: a device, a channel, or `DOUBT`; empty for the patient's own."""
     reason: str = ""
@@ -107,6 +109,7 @@ def sightings_of(
     start_ns: int,
     until: int,
     path: Path = "online",
+    stream: int | None = None,
     is_over: bool = False,
 ) -> tuple[Sighting, ...]:
     """What findings say, on the clock; what is held alerts nobody and is left out.
@@ -115,6 +118,7 @@ def sightings_of(
     ----------
     fs, until : of the findings
     start_ns : UTC of the stream's or the recording's first sample
+    stream : the number of the stream, if it is one
     is_over : the stream or recording ends here, and with it what goes on
     """
 
@@ -138,6 +142,7 @@ def sightings_of(
                 confidence=one.confidence,
                 grade=one.grade,
                 path=path,
+                stream=stream,
                 about=DOUBT if one.action == "doubt" else "",
                 reason=one.reason,
             )

@@ -23,21 +23,20 @@ class DeviceSeen(msgspec.Struct, frozen=True):
     """Arrival of its last segment."""
     data_ns: int
     """When the newest sample of it was taken."""
-    late_ns: int | None = None
-    """Since when what arrives is too old; None while it is not."""
     is_over: bool = False
     """It said that its stream ends; its silence is no news."""
+    told: frozenset[WatchKind] = frozenset()
+    """What has been alerted of it and goes on."""
 
-    def after_segment(
-        self, rules: AlertRules, *, seen_ns: int, data_ns: int, is_over: bool = False
-    ) -> "DeviceSeen":
-        """A segment arrived, perhaps an older one than the last."""
-        newest_ns = max(data_ns, self.data_ns)
-        is_late = seen_ns - newest_ns >= round(rules.late_after_s * NS)
-        late_ns = (seen_ns if self.late_ns is None else self.late_ns) if is_late else None
-        return DeviceSeen(
-            self.org, self.patient, self.device, max(seen_ns, self.seen_ns), newest_ns, late_ns, is_over
-        )
+    def due(self, rules: AlertRules, at_ns: int) -> frozenset[WatchKind]:
+        """What it is now: silent, or late in what it sends."""
+        if self.is_over:
+            return frozenset()
+        silent: WatchKind = "device_silent"
+        late: WatchKind = "data_late"
+        is_silent = at_ns - self.seen_ns >= round(rules.silent_after_s * NS)
+        is_late = self.seen_ns - self.data_ns >= round(rules.late_after_s * NS)
+        return frozenset([silent] * is_silent + [late] * is_late)
 
 
 class ChannelHealth(msgspec.Struct, frozen=True):
@@ -78,13 +77,14 @@ class PathPolicy(msgspec.Struct, frozen=True):
 def watch_device(
     known: PatientAlerts, device: DeviceSeen, rules: AlertRules, at_ns: int
 ) -> tuple[Sighting, ...]:
-    """Whether a device is silent, and whether what it sends is late."""
-    is_silent = not device.is_over and at_ns - device.seen_ns >= round(rules.silent_after_s * NS)
-    silent_ns = device.seen_ns if is_silent else None
-    late_ns = None if device.is_over else device.late_ns
-    return (
-        *_told(known, "device_silent", device.device, silent_ns, device.seen_ns, at_ns),
-        *_told(known, "data_late", device.device, late_ns, device.seen_ns, at_ns),
+    """What has changed since it was last told: silent or heard again, late or in time again."""
+    due = device.due(rules, at_ns)
+    return tuple(
+        sighting
+        for kind in sorted(due ^ device.told)
+        for sighting in _told(
+            known, kind, device.device, device.seen_ns if kind in due else None, device.seen_ns, at_ns
+        )
     )
 
 

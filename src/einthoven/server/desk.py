@@ -98,6 +98,7 @@ class Desk:
             fs=findings.fs,
             start_ns=one.start_ns,
             until=findings.until,
+            stream=one.stream,
             is_over=one.is_last,
         )
         if not sightings and not one.is_anew:
@@ -105,7 +106,8 @@ class Desk:
         known = alert_tables.load_patient(statements, one.org, one.patient, sightings)
         ended: tuple[Change, ...] = ()
         if one.is_anew:
-            ended = end_all(known, rules, one.received_ns, end_ns=one.start_ns, why="the stream began anew")
+            why = "the stream began anew"
+            ended = end_all(known, rules, one.received_ns, stream=one.stream, end_ns=one.start_ns, why=why)
         return ended + receive(known.after(ended), sightings, rules, one.received_ns)
 
     def committed(self, raised: Raised) -> None:

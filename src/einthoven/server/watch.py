@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from einthoven.alerts import (
     AlertRules,
     Change,
     Contact,
     DeviceSeen,
     PathPolicy,
+    WatchKind,
     heartbeat,
     pass_time,
     receive,
@@ -24,45 +23,16 @@ from einthoven.storage.database import Connection, Statements
 
 __all__ = ["Watch"]
 
-NS: Final = 1_000_000_000
 _MOST: Final = 200
-_SILENT: Final = 1
-_LATE: Final = 2
+_BITS: Final[dict[WatchKind, int]] = {"device_silent": 1, "data_late": 2}
+"""How what was told of a stream stands in its row."""
 
 
-class _Seen(msgspec.Struct, frozen=True):
-    """One stream as it was last heard of."""
-
-    id: int
-    org: str
-    patient: str
-    device: str
-    seen_ns: int
-    skew_ns: int
-    is_over: int
-    told: int
-    """What is alerted of it, as bits."""
-
-    def device_seen(self, rules: AlertRules) -> DeviceSeen:
-        """As the alerts' rules look at it."""
-        is_late = self.skew_ns >= rules.late_after_s * NS
-        return DeviceSeen(
-            org=self.org,
-            patient=self.patient,
-            device=self.device,
-            seen_ns=self.seen_ns,
-            data_ns=self.seen_ns - self.skew_ns,
-            late_ns=self.seen_ns if is_late else None,
-            is_over=bool(self.is_over),
-        )
-
-    def due(self, rules: AlertRules, now_ns: int) -> int:
-        """What should be alerted of it."""
-        if self.is_over:
-            return 0
-        is_silent = now_ns - self.seen_ns >= rules.silent_after_s * NS
-        is_late = self.skew_ns >= rules.late_after_s * NS
-        return _SILENT * is_silent + _LATE * is_late
+def _device(
+    org: str, patient: str, device: str, seen_ns: int, skew_ns: int, is_over: int, told: int
+) -> DeviceSeen:
+    kinds = frozenset(kind for kind, bit in _BITS.items() if told & bit)
+    return DeviceSeen(org, patient, device, seen_ns, seen_ns - skew_ns, bool(is_over), kinds)
 
 
 class Watch:
@@ -102,21 +72,22 @@ class Watch:
                 "SELECT id, org, patient, device, seen_ns, skew_ns, is_over, told FROM streams"
             )
             news = [
-                seen
-                for seen in (_Seen(*row) for row in rows)
+                (stream, seen)
+                for stream, seen in ((row[0], _device(*row[1:])) for row in rows)
                 if seen.due(self._desk.rules(statements, seen.org, seen.patient), now_ns) != seen.told
             ]
         if not news:
             return 0
         changes: list[Change] = []
         with connection.writing() as statements:
-            for seen in news[:_MOST]:
+            for stream, seen in news[:_MOST]:
                 rules = self._desk.rules(statements, seen.org, seen.patient)
                 known = alert_tables.load_patient(statements, seen.org, seen.patient, ())
-                sightings = watch_device(known, seen.device_seen(rules), rules, now_ns)
+                sightings = watch_device(known, seen, rules, now_ns)
                 known = alert_tables.load_patient(statements, seen.org, seen.patient, sightings)
                 changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
-                statements.run("UPDATE streams SET told = ? WHERE id = ?", (seen.due(rules, now_ns), seen.id))
+                told = sum(_BITS[kind] for kind in seen.due(rules, now_ns))
+                statements.run("UPDATE streams SET told = ? WHERE id = ?", (told, stream))
         self._committed(Raised(tuple(changes)))
         return max(0, len(news) - _MOST)
 

@@ -23,9 +23,10 @@ SECOND_NS = 1_000_000_000
 
 
 def a_sighting(onset_s: float = 10.0, end_s: float | None = None, **facts: Any) -> Sighting:
-    """Asystole in the stream, unless told otherwise; times in seconds since the epoch."""
+    """Asystole in stream 1, unless told otherwise; times in seconds since the epoch."""
     onset_ns = round(onset_s * SECOND_NS)
     end_ns = None if end_s is None else round(end_s * SECOND_NS)
+    is_of_stream = facts.get("path", "online") == "online"
     known: dict[str, Any] = {
         "condition": "asystole",
         "priority": "high",
@@ -33,6 +34,7 @@ def a_sighting(onset_s: float = 10.0, end_s: float | None = None, **facts: Any) 
         "onset_ns": onset_ns,
         "end_ns": end_ns,
         "until_ns": onset_ns + 5 * SECOND_NS if end_ns is None else end_ns,
+        "stream": 1 if is_of_stream else None,
     }
     return Sighting(**{**known, **facts})
 

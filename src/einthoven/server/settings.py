@@ -69,6 +69,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 2048
     batch_limit: Annotated[int, _meta("Segments in one transaction.", "segments", ge=1, le=10_000)] = 128
+    gather_s: Annotated[
+        float,
+        _meta(
+            "A worker that was idle waits so long for more before it begins; saves processor time.",
+            "s",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.006
     body_max_bytes: Annotated[int, _meta("Largest request with segments.", "bytes", ge=1024, le=2**30)] = (
         16 * 2**20
     )

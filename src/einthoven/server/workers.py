@@ -206,6 +206,7 @@ class Worker:
             clock,
             limit=settings.queue_limit,
             batch=settings.batch_limit,
+            gather_s=settings.gather_s,
             spans=spans,
         )
         self._stack.push_async_callback(asyncio.to_thread, intake.stop, settings.drain_s)

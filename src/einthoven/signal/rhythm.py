@@ -398,10 +398,22 @@ def _window(z, ring, ring_classes, ring_agreement, ring_sound, blocks, room, out
 
 
 @part
-def _half_back(z, ring):  # type: ignore[no-untyped-def]
-    """The beat in the middle of the window, where an onset or an end is placed; the first, if it began so."""
+def _onset_of_window(z, ring):  # type: ignore[no-untyped-def]
+    """The beat where what the window shows began: the one in its middle; the first, if it began so."""
     now = z[_CELL] * CELL
-    since = z[_BEGAN] if now - z[_BEGAN] <= _WINDOW else now - _WINDOW // 2
+    return _beat_since(z, ring, z[_BEGAN] if now - z[_BEGAN] <= _WINDOW else now - _WINDOW // 2)
+
+
+@part
+def _end_in_window(z, ring):  # type: ignore[no-untyped-def]
+    """The beat in the middle of the window, where what it does not show any more ended."""
+    now = z[_CELL] * CELL
+    return _beat_since(z, ring, now - min(_WINDOW, now - z[_BEGAN]) // 2)
+
+
+@part
+def _beat_since(z, ring, since):  # type: ignore[no-untyped-def]
+    """The first beat that is kept from then on."""
     j = z[_COUNT] - 1
     while j > max(0, z[_COUNT] - _RING) and ring[(j - 1) % _RING] >= since:
         j -= 1
@@ -444,7 +456,7 @@ def _judge_atria(  # type: ignore[no-untyped-def]
     is_sure = z[_CELL] * CELL - z[_BEGAN] >= _SURE_SPAN or row[20] * WINDOW_BEATS >= _SURE_STEPS
     score = evaluate(row, mean, inverse, weights, perceptrons, bias)
     if z[_AF_YES] == 0:
-        z[_AF_FROM] = _half_back(z, ring)
+        z[_AF_FROM] = _onset_of_window(z, ring)
     z[_AF_YES] = z[_AF_YES] + 1 if score > (c.af_score if is_sure else c.af_score_early) else 0
     z[_AF_NO] = z[_AF_NO] + 1 if score < c.af_score_end else 0
     # At the beginning nothing says that the rhythm was another: the first whole judgement counts alone.
@@ -453,7 +465,7 @@ def _judge_atria(  # type: ignore[no-untyped-def]
         if z[_AF_YES] >= needed:
             _open(z, opened, _AF, z[_AF_FROM], _likelihood(score))
     elif z[_AF_NO] >= c.af_judgements_end:
-        n = _close(opened, _AF, _half_back(z, ring), rows, n)
+        n = _close(opened, _AF, _end_in_window(z, ring), rows, n)
     return n
 
 
@@ -676,7 +688,7 @@ def _fold_beat(  # type: ignore[no-untyped-def]
     elif opened[0, _TACHY] >= 0 and rate < 0.9 * c.tachycardia_bpm:
         n = _close(opened, _TACHY, p, rows, n)
     # Patterns of N and V; `a`, `b` and `d` are the classes one, two and three beats before.
-    ring_classes[slot] = beat if beat != N or raw != S else N
+    ring_classes[slot] = beat
     a = ring_classes[(last - 1) % _RING] if last >= 1 else np.uint8(Q)
     b = ring_classes[(last - 2) % _RING] if last >= 2 else np.uint8(Q)
     d = ring_classes[(last - 3) % _RING] if last >= 3 else np.uint8(Q)

@@ -166,8 +166,7 @@ class Intake:
         with self._wake:
             if not self._size and not self._is_stopping:
                 self._wake.wait(_IDLE_S)
-                if self._size and self._gather_s:
-                    self._wake.wait_for(self._has_enough, self._gather_s)
+                self._wake.wait_for(self._has_enough, self._gather_s)
             taken: list[_Waiting] = []
             size = 0
             for queue in queues:
@@ -180,7 +179,7 @@ class Intake:
             return taken
 
     def _has_enough(self) -> bool:
-        return self._size >= _ENOUGH or self._is_stopping
+        return not 0 < self._size < _ENOUGH or self._is_stopping
 
     def _perform(self, engine: Engine, requests: list[_Waiting]) -> None:
         began_s = self._clock.now_s()

@@ -230,6 +230,14 @@ def test_atrial_fibrillation_ends_when_the_rhythm_is_regular_again() -> None:
     assert end_s is not None
 
 
+@pytest.mark.parametrize("count", [16, 24, 32, 40])
+def test_atrial_fibrillation_of_which_a_stream_begins_ends_where_it_ends(count: int) -> None:
+    story = irregular(5, count, after_s=0)
+    last_s = story.at_s[-1]
+    ((_, end_s),) = story.beats("N" * 80, 0.8).told()["atrial_fibrillation"]
+    assert abs(end_s - last_s) < 10
+
+
 def test_early_beats_in_atrial_fibrillation_are_not_called_supraventricular() -> None:
     story = irregular(5, 120).beats("S", 0.4, p_wave=5).beats("N" * 3, 0.7, p_wave=5)
     story.told()

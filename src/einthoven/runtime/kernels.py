@@ -32,7 +32,7 @@ def kernels_are_cached() -> bool:
 
 
 def warm_kernels() -> None:
-    """Load every kernel, compiling what is not in the cache: a quarter of a minute the first time.
+    """Load every kernel, compiling what is not in the cache: some 20 s the first time.
 
     Compiling holds one processor, so what comes before and after bdc is compiled by a second one meanwhile.
     """

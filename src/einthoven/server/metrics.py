@@ -6,6 +6,7 @@ them answers for all.
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import (
@@ -114,6 +115,19 @@ def exposition() -> bytes:
     """All of it as text, of all workers."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(METRICS.registry)
+    _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """What a worker had waiting went with it; what it counted stays."""
+    for file in folder.glob("gauge_live*_*.db"):
+        process = int(file.stem.rsplit("_", 1)[1])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
+        except PermissionError:  # somebody else's, who took the number
+            continue

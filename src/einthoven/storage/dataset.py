@@ -37,8 +37,8 @@ _NAME: Final = re.compile(
 )
 _TAIL_BYTES: Final = 2**17
 """Read from the end at once: the index of some ten thousand segments."""
-_INDEXES: Final = 16
-"""Indexes that are remembered; they never change."""
+_REMEMBERED: Final = 200_000
+"""Entries of indexes that are remembered, some 100 MB; they never change."""
 _NS: Final = 10**9
 
 
@@ -79,6 +79,7 @@ class MasterDataset:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._indexes: OrderedDict[str, tuple[Entry, ...]] = OrderedDict()
+        self._remembered = 0
 
     def seal(self, segments: Iterable[KeptSegment]) -> tuple[SealedObject, ...]:
         """Keep these segments: a container for each organisation and hour; all are safe when this returns.
@@ -114,11 +115,13 @@ class MasterDataset:
         RecordingNotFound, StoreUnavailable : see `ObjectStore`.
         """
         found = self._indexes.get(name)
-        if found is None:
-            found = self._read_entries(name)
-            self._indexes[name] = found
-            if len(self._indexes) > _INDEXES:
-                self._indexes.popitem(last=False)
+        if found is not None:
+            self._indexes.move_to_end(name)
+            return found
+        found = self._indexes[name] = self._read_entries(name)
+        self._remembered += len(found)
+        while self._remembered > _REMEMBERED and len(self._indexes) > 1:
+            self._remembered -= len(self._indexes.popitem(last=False)[1])
         return found
 
     def find(

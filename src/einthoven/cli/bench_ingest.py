@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from einthoven.cli.machine import machine, workers_here
-from einthoven.server.ingest_bench import (
+from einthoven.experiments.ingest import (
     AlertRun,
     IngestRun,
     PeerRun,

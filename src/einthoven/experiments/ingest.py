@@ -142,7 +142,7 @@ def bench_peer(seconds: float, workers: int, ours_per_s: float) -> PeerRun:
         environment = {**os.environ, "PLAIN_DATABASE": str(Path(folder) / "plain.db")}
         process = subprocess.Popen(  # noqa: S603 - this interpreter
             [
-                *(sys.executable, "-m", "uvicorn", "einthoven.server.plain:app", "--port", str(port)),
+                *(sys.executable, "-m", "uvicorn", "einthoven.experiments.plain:app", "--port", str(port)),
                 *("--workers", str(workers), "--log-level", "error", "--no-access-log"),
             ],
             env=environment,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from einthoven.alerts import ALERT_KINDS, MARKS, PRIORITIES, AlertRules, Choice, Contact, Patience, Rung
 from einthoven.alerts.rules import choice_of, parse_rules, print_rules
 from einthoven.errors import InputInvalid
+from einthoven.names import ORGANISATION, PSEUDONYM
 from einthoven.signal.rules import RANGES, RULES, Criteria
 
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
@@ -28,8 +29,8 @@ CONTACTS = st.builds(Contact, st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True),
 PATIENCES = st.tuples(st.floats(0.01, 1000), st.floats(0, 1000)).map(lambda two: Patience(two[0], sum(two)))
 DOCUMENTS = st.builds(
     AlertRules,
-    org=st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True),
-    patient=st.from_regex(r"[A-Za-z0-9._-]{0,64}", fullmatch=True),
+    org=st.from_regex(ORGANISATION, fullmatch=True),
+    patient=st.just("") | st.from_regex(PSEUDONYM, fullmatch=True),
     version=st.integers(1, 2**31 - 1),
     note=WORDS.map(lambda text: "why " + text),
     limits=st.builds(Criteria, lead_off_s=st.floats(*RANGES["lead_off_s"])),

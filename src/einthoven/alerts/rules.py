@@ -22,6 +22,7 @@ from einthoven.alerts.sightings import (
 )
 from einthoven.alerts.toml import print_toml
 from einthoven.errors import InputInvalid
+from einthoven.names import is_organisation, is_pseudonym
 from einthoven.signal.rules import RULES, Criteria
 
 __all__ = [
@@ -36,8 +37,6 @@ __all__ = [
     "priority_of",
 ]
 
-_ORG: Final = re.compile(r"[a-z0-9-]{1,40}")
-_PATIENT: Final = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _CHANNEL: Final = re.compile(r"[a-z0-9-]{1,40}")
 _RUNGS_MOST: Final = 20
 _DAY_S: Final = 86_400.0
@@ -137,8 +136,12 @@ class AlertRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is received is so old: technical alert."""
 
     def __post_init__(self) -> None:
-        _check(bool(_ORG.fullmatch(self.org)), "org", "is 1 to 40 of a-z, 0-9 and -")
-        _check(bool(_PATIENT.fullmatch(self.patient)), "patient", "is a pseudonym of at most 64 characters")
+        _check(is_organisation(self.org), "org", "is 1 to 40 of a-z, 0-9 and -")
+        _check(
+            not self.patient or is_pseudonym(self.patient),
+            "patient",
+            "is a pseudonym of at most 64 characters",
+        )
         _check(1 <= self.version < 2**31, "version", "counts from 1")
         _check(len(self.note) <= 2000, "note", "has at most 2000 characters")
         _check(len(self.ladder) <= _RUNGS_MOST, "ladder", f"has at most {_RUNGS_MOST} rungs")

@@ -11,13 +11,13 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from einthoven.errors import Conflict, InputInvalid, NotFound
+from einthoven.names import ORGANISATION, PSEUDONYM, USER
 from einthoven.server.auditing import record
 from einthoven.server.tokens import TokenKind, digest_of_token, new_token
 from einthoven.storage.database import Row, Statements, within
 
 __all__ = [
     "MAIN",
-    "PSEUDONYM",
     "ROLES",
     "Bearer",
     "Organisation",
@@ -50,9 +50,6 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 MAIN: Final = "main"
 """The organisation that runs the service; only its administrators make others."""
-ORGANISATION: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
-USER: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-PSEUDONYM: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 LABEL: Final = r"^[^\x00-\x1f\x7f-\x9f]{0,80}$"
 SETUP_S: Final = 24 * 3600
 """How long a setup token is good for."""

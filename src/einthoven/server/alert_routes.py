@@ -23,8 +23,8 @@ from einthoven.alerts import (
     suppress,
 )
 from einthoven.errors import InputInvalid, NotFound
+from einthoven.names import PSEUDONYM
 from einthoven.server import alert_tables
-from einthoven.server.accounts import PSEUDONYM
 from einthoven.server.delivery.outbox import DeadLetter
 from einthoven.server.identities import Person
 from einthoven.server.reception import Reception

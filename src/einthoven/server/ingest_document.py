@@ -15,7 +15,7 @@ from litestar.types import ControllerRouterHandler
 from msgspec import UNSET, Meta, UnsetType
 
 from einthoven.errors import DefectError
-from einthoven.server.accounts import PSEUDONYM
+from einthoven.names import PSEUDONYM
 from einthoven.server.problems import Problem
 from einthoven.server.wire import BATCH_MAX, Answer
 

@@ -12,7 +12,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import Parameter, PathParameter
 
 from einthoven.errors import AccessDenied, InputInvalid
-from einthoven.server.accounts import ORGANISATION, PSEUDONYM, USER
+from einthoven.names import ORGANISATION, PSEUDONYM, USER
 from einthoven.server.identities import Person
 from einthoven.server.ingest import token_in
 from einthoven.server.reception import Reception

@@ -10,7 +10,7 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
 from einthoven.errors import InputInvalid, NotFound
-from einthoven.server.accounts import PSEUDONYM
+from einthoven.names import PSEUDONYM
 from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, instant, own_patient
 from einthoven.server.streams import SegmentRow, StreamRow, list_streams, read_gaps, segments_of
 from einthoven.server.wire import Answer, decode_answer

@@ -4,7 +4,6 @@ JSON (integers, or base64 of 16-bit integers) and MessagePack (16-bit integers a
 the same names; docs/reference/http-api.md is the page for device makers.
 """
 
-import re
 import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from einthoven.errors import AccessDenied, CallerError, EinthovenError, InputInvalid
+from einthoven.names import is_pseudonym
 from einthoven.records.integers import parse_integers
 from einthoven.signal.findings import BEAT_CLASSES, Condition, Episode, Findings, HeartRate
 from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment
@@ -41,7 +41,6 @@ Mode = Literal["answer", "accept"]
 
 BATCH_MAX: Final = 256
 """Most segments in one request."""
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_NS: Final = 2**62
 _SEQUENCE_MAX: Final = 2**53
@@ -237,7 +236,7 @@ def _own(field: str, given: str | None, allowed: str | None) -> str:
         raise AccessDenied(
             "the token is for another one.", where=field, remedy="Use the token made for this device."
         )
-    if allowed is None and not _NAME.fullmatch(name):
+    if allowed is None and not is_pseudonym(name):
         raise InputInvalid(
             "this is not a pseudonym.",
             where=field,

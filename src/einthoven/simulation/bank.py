@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
+from einthoven.names import is_pseudonym
 from einthoven.runtime.load.deliveries import Delivery, WireEncoding
 from einthoven.signal.recording import RecordingSource, missing
 from einthoven.simulation.noise import Noise, noise_mv
@@ -43,10 +44,13 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     """Token of each device; its devices are the patients, in this order."""
 
     def __post_init__(self) -> None:
-        if not self.run or len(self.run) > 40 or not all(c.isalnum() or c in "._-" for c in self.run):
-            raise InputInvalid("the name of the run must have 1 to 40 of A-Z a-z 0-9 . _ -", where="name")
-        if not self.run.isascii() or not 0 <= self.first_sequence < 2**31:
-            raise InputInvalid("the name or the first sequence is out of range.", where="name")
+        if len(self.run) > 40 or not is_pseudonym(self.run):
+            raise InputInvalid(
+                "the name of the run must have 1 to 40 of A-Z a-z 0-9 . _ -, a letter or digit first.",
+                where="name",
+            )
+        if not 0 <= self.first_sequence < 2**31:
+            raise InputInvalid("the first sequence is out of range.", where="first sequence")
         tokens = [self.gateway_token or "x", *(self.device_tokens or {}).values()]
         if not all(token.isascii() and token.isprintable() and " " not in token for token in tokens):
             raise InputInvalid("a token holds characters that no header can carry.", where="token")

@@ -1,6 +1,5 @@
 """One segment as bytes that say by themselves what they are and whether they are whole."""
 
-import re
 from hashlib import blake2b
 from struct import Struct
 from typing import Any, Final
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import EinthovenError, InputInvalid
+from einthoven.names import is_organisation, is_pseudonym
 from einthoven.signal.packing import pack, unpack
 from einthoven.signal.recording import MAX_FS, SEGMENT_MAX_S, Lead, RecordingInfo
 
@@ -22,8 +22,6 @@ _SUM_BYTES: Final = 8
 _MOST_SAMPLES: Final = int(SEGMENT_MAX_S * MAX_FS)
 _MOST_HEAD_BYTES: Final = 2**12
 _MOST_PACKED_BYTES: Final = 2**20
-_ORG: Final = re.compile(r"[a-z0-9-]{1,40}")
-_PSEUDONYM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_LEAD: Final = 16
 _NS: Final = 2**63
 _TYPES: Final[dict[int, np.dtype[Any]]] = {2: np.dtype(np.int16), 4: np.dtype(np.int32)}
@@ -52,10 +50,10 @@ class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """Samples."""
 
     def __post_init__(self) -> None:
-        if not _ORG.fullmatch(self.org):
+        if not is_organisation(self.org):
             raise InputInvalid("the organisation is not 1 to 40 of a-z, 0-9 and '-'.", where="org")
         for where, name in (("patient", self.patient), ("device", self.device)):
-            if not _PSEUDONYM.fullmatch(name):
+            if not is_pseudonym(name):
                 raise InputInvalid("the name is not 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'.", where=where)
         if len(self.lead) > _MOST_LEAD:
             raise InputInvalid(f"the lead's name has more than {_MOST_LEAD} characters.", where="lead")

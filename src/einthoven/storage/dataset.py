@@ -33,7 +33,7 @@ __all__ = ["MasterDataset", "Problem", "SealedObject", "Verification"]
 
 _ROOT: Final = "segments"
 _NAME: Final = re.compile(
-    _ROOT + r"/(?P<org>[a-z0-9-]{1,40})/(?P<hour>\d{4}/\d\d/\d\d/\d\d)-(?P<digest>[0-9a-f]{32})\.eseg"
+    _ROOT + r"/(?P<org>[a-z0-9][a-z0-9-]{0,39})/(?P<hour>\d{4}/\d\d/\d\d/\d\d)-(?P<digest>[0-9a-f]{32})\.eseg"
 )
 _TAIL_BYTES: Final = 2**17
 """Read from the end at once: the index of some ten thousand segments."""

@@ -258,6 +258,20 @@ def test_who_has_logged_out_hears_nothing_more(ward: Ward, is_busy: bool) -> Non
     assert time.monotonic() - gone_s < 15.0
 
 
+def test_listeners_are_sent_away_when_the_service_ends_and_hold_nothing_up(tmp_path: Path) -> None:
+    ward = Ward(tmp_path)
+    try:
+        with ward.clinician.stream("GET", "/v1/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == ": listening"
+            began_s = time.monotonic()
+            assert ward.service.stop() == 0
+            assert time.monotonic() - began_s < 8.0, "it would wait 10 s for what does not end"
+            assert not [line for line in lines if line.startswith("data")]
+    finally:
+        ward.close()
+
+
 def test_a_receiver_that_is_down_hears_when_it_is_back_and_the_broken_path_is_an_alert(ward: Ward) -> None:
     ward.receiver.status = 503
     ward.send("p-5")

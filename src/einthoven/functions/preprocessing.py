@@ -14,7 +14,7 @@ from einthoven.signal.filters import CLEAN_REACH, ENVELOPE_REACH, clean
 from einthoven.signal.morphology import CONTEXT_LAG, REACH
 from einthoven.signal.quality import CELL, CELL_LAG, cells
 from einthoven.signal.recording import Lead
-from einthoven.signal.resampling import Ratio, fill, lost_on_grid, ratio_of, resample
+from einthoven.signal.resampling import Ratio, fill, grid_length, lost_on_grid, ratio_of, resample
 
 __all__ = ["OVERLAP", "preprocessing"]
 
@@ -113,7 +113,7 @@ def _onto_grid(
         begin, start = before.grid_next, before.start
         tail = _Grid(begin - before.units_tail.size, before.units_tail, before.lost_units)
     if is_last:
-        stop = (source.end - 1) * ratio.up // ratio.down + 1
+        stop = grid_length(source.end, ratio)
     else:
         stop = ((source.end - ratio.half) * ratio.up - 1) // ratio.down + 1
     stop = max(begin, stop)

@@ -20,7 +20,7 @@ from einthoven.evaluation import CLASS_MAPS, Labels, labels_of, pair_beats
 from einthoven.evaluation.beats import inside
 from einthoven.functions import Ecg, PatientState, analyse, analyse_batch
 from einthoven.records import open_recording, read_annotations
-from einthoven.signal.resampling import FS, UNITS_PER_MV, fill, ratio_of, resample
+from einthoven.signal.resampling import FS, UNITS_PER_MV, fill, grid_length, ratio_of, resample
 
 __all__ = [
     "BATCH",
@@ -73,10 +73,9 @@ def samples_of(folder: Path, names: Sequence[str], each: int) -> list[Sample]:
             counts = source.read(0, info.samples, 0)[0]
         ratio = ratio_of(info.fs)
         fine = np.pad(fill(counts, info.leads[0], 0, 0, 1)[0], ratio.half, mode="edge")
-        length = (info.samples - 1) * ratio.up // ratio.down + 1
-        grid = resample(fine, -ratio.half, 0, length, ratio).astype(np.int32)
+        grid = resample(fine, -ratio.half, 0, grid_length(info.samples, ratio), ratio).astype(np.int32)
         labels = labels_of(read_annotations(folder / f"{name}.atr"), info.samples, CLASS_MAPS["bxb"])
-        starts = np.linspace(300 * FS, length - SEGMENT, each).astype(int)
+        starts = np.linspace(300 * FS, grid.size - SEGMENT, each).astype(int)
         for start in starts.tolist():
             sample = _sample(grid, labels, start, ratio.up / ratio.down)
             if sample is not None:

@@ -89,6 +89,7 @@ class Feed:
         self._organisations: dict[str, _Organisation] = {}
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
+        self._is_over = False
 
     def nudge(self) -> None:
         """Something was committed in this worker: look at once."""
@@ -107,7 +108,7 @@ class Feed:
             for number, change in missed:
                 listener.put(number, change)
             asked_s = time.monotonic()
-            while True:
+            while not self._is_over:
                 silent_s = asked_s + _BEAT_S - time.monotonic()
                 try:
                     found = await asyncio.wait_for(listener.queue.get(), max(silent_s, 0.001))
@@ -123,11 +124,16 @@ class Feed:
         finally:
             self._leave(listener)
 
-    async def close(self) -> None:
-        """End all listening."""
+    def send_away(self) -> None:
+        """End all listening; who comes back reaches another worker."""
+        self._is_over = True
         for one in self._organisations.values():
             for listener in one.listeners:
                 listener.queue.put_nowait(None)
+
+    async def close(self) -> None:
+        """End all listening, and the reading."""
+        self.send_away()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -9,6 +9,7 @@ import errno
 import gc
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
+from types import FrameType
 from typing import Any, Final, cast
 
 import uvicorn
@@ -216,10 +218,22 @@ class Worker:
         await self._deliver(SqlOutbox(database, keys))
         self._behind_proxy = ProxyHeadersMiddleware(cast("Any", app))
         self._app = app
+        self._send_listeners_away_at_the_end(app)
         gc.freeze()
         guard = asyncio.create_task(_end_without(handed_over()[1]))
         self._stack.callback(guard.cancel)
         _LOG.info("ready", extra={"worker": os.getpid()})
+
+    def _send_listeners_away_at_the_end(self, app: App) -> None:
+        """Streams of events never end by themselves: the server would wait for them as long as it waits."""
+        loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+        def end(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(app.feed.send_away)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(signal.SIGTERM, end)
 
     async def _deliver(self, outbox: SqlOutbox) -> None:
         """Empty the outbox, together with all other workers, until the worker stops."""

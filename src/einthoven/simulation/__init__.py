@@ -4,7 +4,7 @@ from einthoven.simulation.lessons import LESSONS, UNTAUGHT, lesson
 from einthoven.simulation.noise import Noise, NoiseKind
 from einthoven.simulation.patients import Truth, TruthBeats, VirtualPatient
 from einthoven.simulation.rhythms import Period, Rhythm
-from einthoven.simulation.scenes import SCENES, Scene, draw_scene
+from einthoven.simulation.scenes import SCENES, Scene
 
 __all__ = [
     "LESSONS",
@@ -18,6 +18,5 @@ __all__ = [
     "Truth",
     "TruthBeats",
     "VirtualPatient",
-    "draw_scene",
     "lesson",
 ]

@@ -3,13 +3,12 @@
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from einthoven.errors import InputInvalid
 from einthoven.simulation.noise import Noise
 from einthoven.simulation.rhythms import Period
 
-__all__ = ["SCENES", "Scene", "draw_scene"]
+__all__ = ["SCENES", "Scene"]
 
 _LONG_S: Final = 86_400.0
 
@@ -150,23 +149,3 @@ def _scenes() -> tuple[Scene, ...]:
 
 SCENES: Final[dict[str, Scene]] = {scene.name: scene for scene in _scenes()}
 """Ready-made scenes by name."""
-
-
-def draw_scene(rng: np.random.Generator, weights: dict[str, float] | None = None) -> Scene:
-    """A scene at random; by default seven of ten patients are healthy.
-
-    Raises
-    ------
-    InputInvalid : a name that is no scene, or weights that are not.
-    """
-    chosen = weights or {name: 0.7 if name == "healthy" else 0.3 / (len(SCENES) - 1) for name in SCENES}
-    unknown = set(chosen) - set(SCENES)
-    if unknown:
-        raise InputInvalid(
-            f"there is no scene {sorted(unknown)[0]!r}.", where="mix", remedy=f"One of: {', '.join(SCENES)}."
-        )
-    total = sum(chosen.values())
-    if not total > 0 or any(not weight >= 0 for weight in chosen.values()):
-        raise InputInvalid("the weights must not be negative, nor all zero.", where="mix")
-    names = list(chosen)
-    return SCENES[names[int(rng.choice(len(names), p=[chosen[name] / total for name in names]))]]

@@ -110,7 +110,7 @@ class Destination:
             behaviour = CHAOS[7 * number % len(CHAOS)]
             is_bad_turn = True
         if behaviour == "guarded" and headers.get(b"authorization") != b"Bearer eig_right":
-            problem = {"code": "token-unknown", "fault": "caller", "what": "", "where": "", "remedy": ""}
+            problem = {"code": "token-invalid", "fault": "caller", "what": "", "where": "", "remedy": ""}
             await self.say(send, 401, msgspec.json.encode(problem))
         elif behaviour == "busy" and is_bad_turn:
             await self.say(send, 503, b"{}", (b"retry-after", b"0.05"))

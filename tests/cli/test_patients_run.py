@@ -87,6 +87,12 @@ def test_tokens_come_from_the_environment_or_a_file_and_are_never_shown(
     assert run(["patients", "run", destination, "--tokens", str(tmp_path / "none")]) == 2
 
 
+def test_who_gives_no_token_is_told_how_to_make_one(destination: str, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("EINTHOVEN_TOKEN", raising=False)
+    assert run(["patients", "run", f"{destination}/guarded/none", *SHORT]) == 1
+    assert "einthoven tokens issue" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     "words", [["--mix", "happy=1"], ["--mix", "x"], ["--noise", "hum"], ["--noise", "white:a"]]
 )

@@ -189,7 +189,7 @@ def test_findings_that_cannot_be_are_found(destination: str, behaviour: str, err
 def test_a_refusal_for_good_is_not_repeated(destination: str) -> None:
     wrong, right = "eig_wrong", "eig_right"
     report = run(f"{destination}/guarded/x", token=wrong)
-    assert report.errors == {"refused-token-unknown": 60}
+    assert report.errors == {"refused-token-invalid": 60}
     assert (report.counts.refused, report.counts.retries, report.lost) == (60, 0, 60)
     assert run(f"{destination}/guarded/y", token=right).is_whole
 

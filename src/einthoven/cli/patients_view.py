@@ -20,6 +20,13 @@ _WIDTH: Final = 50
 """Of a line of bars; the panel fits into 80 columns."""
 
 
+_REMEDIES: Final = {
+    "refused-token-invalid": "The service wants a token it knows: make one with 'einthoven tokens issue "
+    "--kind gateway' beside the service, and give it as EINTHOVEN_TOKEN or with --token.",
+    "refused-access-denied": "The token may not send for these patients: --kind gateway may send for all.",
+}
+
+
 class RunView:
     """The last minute of a run, as a panel."""
 
@@ -126,4 +133,5 @@ def ending(report: dict[str, Any]) -> RenderableType:
     if report["errors"]:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in report["errors"].items())
         lines.append(Text(f"Errors: {kinds}", style="yellow"))
+    lines += [Text(_REMEDIES[kind], style="bold") for kind in report["errors"] if kind in _REMEDIES]
     return Group(*lines, spread)

@@ -42,7 +42,7 @@ def command(seconds: float, workers: int, rate: float, peer: bool, is_long: bool
     plans = [
         Plan("json", 1, None, seconds),
         Plan("msgpack", 1, None, seconds),
-        Plan("msgpack", 16, None, seconds),
+        Plan("msgpack", 16, None, seconds, connections=64),
         Plan("json", 1, rate, seconds),
     ]
     if is_long:

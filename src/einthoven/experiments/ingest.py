@@ -30,7 +30,10 @@ from einthoven.storage import open_database
 
 __all__ = ["AlertRun", "IngestRun", "PeerRun", "Plan", "bench_alerts", "bench_ingest", "bench_peer"]
 
-_CONNECTIONS: Final = 256
+_CONNECTIONS: Final = 384
+"""Where a request is one segment: more than two workers take into a transaction, so that none waits."""
+_CONNECTIONS_OF_PEER: Final = 16
+"""With hundreds it answers none of them within the generator's patience."""
 Encoding = Literal["json", "json-base64", "msgpack"]
 
 
@@ -43,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     """None: as fast as answers come."""
     seconds: float
     patients: int = 6000
+    connections: int = _CONNECTIONS
     burst: bool = False
     """Ten times as many for ten seconds, a third into the run."""
 
@@ -151,7 +155,7 @@ def bench_peer(seconds: float, workers: int, ours_per_s: float) -> PeerRun:
         try:
             if not _listens(port, 60.0):
                 return PeerRun(name, None, None, "it did not start")
-            plan = Plan("json", 1, None, seconds, patients=200)
+            plan = Plan("json", 1, None, seconds, patients=200, connections=_CONNECTIONS_OF_PEER)
             report = _send(f"http://127.0.0.1:{port}", "none", plan)
         finally:
             process.terminate()
@@ -228,7 +232,7 @@ def _send(url: str, token: str, plan: Plan) -> dict[str, Any]:
     """Run the generator as a process of its own; its report."""
     flags = ["--patients", str(plan.patients), "--duration", f"{plan.seconds:g}"]
     flags += ["--encoding", plan.encoding, "--batch", str(plan.batch), "--json"]
-    flags += ["--connections", str(_CONNECTIONS)]
+    flags += ["--connections", str(plan.connections)]
     flags += ["--closed"] if plan.rate_per_s is None else ["--rate", f"{plan.rate_per_s:g}"]
     if plan.burst:
         flags += ["--burst-at", f"{plan.seconds / 3:g}", "--burst-length", "10", "--burst-factor", "10"]

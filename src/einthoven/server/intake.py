@@ -28,7 +28,7 @@ __all__ = ["Intake", "IntakeCounts", "status_word"]
 _LOG: Final = logging.getLogger("einthoven.intake")
 _IDLE_S: Final = 0.5
 """How long the engine rests when nothing waits, before it looks for work that others left."""
-_ENOUGH: Final = 4
+_ENOUGH: Final = 3
 """More than so many gain little by waiting for another."""
 _SHARE: Final = 4
 """Of so many batches one at least is of segments that can wait."""

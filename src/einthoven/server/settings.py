@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=0,
             le=1,
         ),
-    ] = 0.006
+    ] = 0.010
     body_max_bytes: Annotated[int, _meta("Largest request with segments.", "bytes", ge=1024, le=2**30)] = (
         16 * 2**20
     )

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "train-detector": ("einthoven.cli.train_detector", "Train the beat detector from raw records and noise."),
     "train-rhythm": ("einthoven.cli.train_rhythm", "Train the rhythm scores from five databases."),
     "users": ("einthoven.cli.users", "Add and list users, directly in the database."),
+    "workflow": ("einthoven.cli.workflow", "Check, draw and run workflows, and go on with them."),
 }
 
 EXIT_CALLER: Final = 2

@@ -28,7 +28,8 @@ def take_lease(connection: Connection, job: str, holder: str, now_ns: int, for_s
     return taken == 1
 
 
-def give_back(connection: Connection, holder: str) -> None:
-    """Let others have all that ``holder`` holds."""
+def give_back(connection: Connection, holder: str, job: str | None = None) -> None:
+    """Let others have a job that ``holder`` holds; all of them when None."""
+    which, values = ("", (holder,)) if job is None else (" AND job = ?", (holder, job))
     with connection.writing() as statements:
-        statements.run("DELETE FROM leases WHERE holder = ?", (holder,))
+        statements.run(f"DELETE FROM leases WHERE holder = ?{which}", values)  # noqa: S608 - fixed texts

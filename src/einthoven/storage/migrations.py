@@ -207,7 +207,33 @@ CREATE TABLE channel_health (
 )
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS, _ALERTS)
+_RUNS: Final = """
+CREATE TABLE runs (
+    number {id},
+    id TEXT NOT NULL UNIQUE,
+    org TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    document {bytes} NOT NULL,
+    inputs {bytes} NOT NULL,
+    state TEXT NOT NULL,
+    began_ns BIGINT NOT NULL,
+    ended_ns BIGINT,
+    outcome {bytes}
+);
+CREATE INDEX runs_org ON runs (org, number);
+CREATE INDEX runs_going ON runs (number) WHERE state = 'going';
+CREATE TABLE invocations (
+    run BIGINT NOT NULL REFERENCES runs (number),
+    path TEXT NOT NULL,
+    is_failure INTEGER NOT NULL,
+    ended_ns BIGINT NOT NULL,
+    entry {bytes} NOT NULL,
+    PRIMARY KEY (run, path)
+){tight}
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS, _ALERTS, _RUNS)
 """What each version adds to the one before; the version of a database is how many were performed."""
 
 

@@ -1,0 +1,383 @@
+"""``einthoven workflow``: check, draw and run workflows, and go on with what was cut off."""
+
+import asyncio
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+from rich.tree import Tree
+
+from einthoven.cli.machine import workers_here
+from einthoven.cli.offline import printed
+from einthoven.cli.setting_flags import resolved, with_settings
+from einthoven.clock import SystemClock
+from einthoven.errors import InputInvalid, RecordingNotFound
+from einthoven.runtime.conducting import Conductor, Elsewhere, InProcess, Routed
+from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, ecg_functions, holding
+from einthoven.runtime.workflow_runs import WorkflowRuns, check_document
+from einthoven.server.accounts import MAIN
+from einthoven.server.wire import utc_text
+from einthoven.storage import Database, open_database
+from einthoven.storage.runs import KeptRun, list_runs
+from einthoven.workflow import Done, Entry, Failure, Policy, Warn, check_text
+from einthoven.workflow.drawing import tree_of
+from einthoven.workflow.expressions import Resource
+from einthoven.workflow.flaws import Mode
+from einthoven.workflow.reader import BYTES_MAX
+
+__all__ = ["command"]
+
+EXIT_FAILED: Final = 1
+"""The run did not succeed, or the workflow has errors."""
+SHIPPED: Final = {"ecg-near-real-time": "near_real_time.yaml", "ecg-batch": "batch.yaml"}
+"""Workflows that come with the program."""
+
+
+@click.group(name="workflow")
+def command() -> None:
+    """Check, draw and run workflows (AFCL), and go on with what was cut off.
+
+    A FILE is a document of the language, or ecg-batch or ecg-near-real-time, which come with the program.
+    """
+
+
+def _lenient(function: Any) -> Any:
+    return click.option(
+        "--lenient", is_flag=True, help="Take what public tools of the language write, and warn of it."
+    )(function)
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+
+
+@command.command(name="check")
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@_lenient
+@_as_json
+def check_(sources: tuple[str, ...], lenient: bool, as_json: bool) -> int:
+    """Say what is wrong in workflows: file:line:column, code, path, what, and how to mend it.
+
+    Leaves with 1 where there is an error; warnings are no errors.
+    """
+    rows: list[dict[str, Any]] = []
+    errors = 0
+    for source in sources:
+        flaws = check_text(_document(source), "lenient" if lenient else "strict", ECG_FUNCTION_TYPES).flaws
+        errors += sum(one.severity == "error" for one in flaws)
+        rows += [{"file": source, **msgspec.to_builtins(one), "path": list(one.path)} for one in flaws]
+        for one in flaws if not as_json else ():
+            style = "red" if one.severity == "error" else "yellow"
+            click.echo(click.style(one.text(source), fg=style))
+    if as_json:
+        printed(rows)
+    elif not rows:
+        click.echo(f"Nothing is wrong with {'it' if len(sources) == 1 else 'them'}.")
+    return EXIT_FAILED if errors else 0
+
+
+@command.command(name="show")
+@click.argument("source", metavar="FILE")
+@_lenient
+def show(source: str, lenient: bool) -> None:
+    """Draw a workflow as a tree: what runs after what, side by side or as one of several."""
+    checked = check_document(_document(source), "lenient" if lenient else "strict", source)
+    if checked.workflow is None:
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200
+    console.print(_drawn(tree_of(checked.workflow)))
+
+
+def _drawn(node: Any) -> Tree:
+    label = Text(node.kind, style="cyan").append(f" {node.name}", style="bold")
+    label.append(f"  {node.detail}", style="dim") if node.detail else None
+    tree = Tree(label)
+    for one in node.inner:
+        tree.children.append(_drawn(one))
+    return tree
+
+
+# -------------------------------------------------------------------- running
+
+
+def _with_runs(function: Any) -> Any:
+    for option in (
+        click.option(
+            "--store",
+            help="Object store for what is passed by reference.  [default: work in the data folder]",
+        ),
+        click.option(
+            "--functions",
+            "module",
+            metavar="MODULE",
+            help="Python module with functions, named by their type.",
+        ),
+        click.option(
+            "--chunk",
+            "chunk_min",
+            type=click.FloatRange(1, 1440),
+            default=60.0,
+            show_default=True,
+            help="Minutes of an “hour”.",
+        ),
+        click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: one a processor]"),
+        click.option(
+            "--elsewhere",
+            is_flag=True,
+            help="Call a function's resource even where this program has the function.",
+        ),
+        click.option("--organisation", default=MAIN, show_default=True, help="Whose."),
+        _as_json,
+    ):
+        function = option(function)
+    return with_settings("data_folder", "database")(function)
+
+
+@command.command(name="run")
+@click.argument("source", metavar="FILE")
+@click.argument("inputs", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option(
+    "--inputs",
+    "inputs_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="JSON object with the inputs.",
+)
+@_lenient
+@_with_runs
+def run_(
+    source: str, inputs: tuple[str, ...], inputs_file: Path | None, lenient: bool, **options: Any
+) -> int:
+    r"""Run a workflow to its end; every invocation that ended is kept, so that nothing is done twice.
+
+    A VALUE is JSON, or else a text:
+
+    \b
+    einthoven workflow run ecg-batch ecgDataFilePath=mitdb/208
+    """
+    document = _document(source)
+    given = _inputs(inputs, inputs_file)
+    mode: Mode = "lenient" if lenient else "strict"
+    check_document(document, mode, source)
+    with _session(options) as session:
+        return _driven(session, session.runs.begin(document, given, mode), as_json=options["as_json"])
+
+
+@command.command(name="resume")
+@click.argument("run", metavar="RUN")
+@_with_runs
+def resume(run: str, **options: Any) -> int:
+    """Go on with a run that was cut off; what it has done is not done again."""
+    with _session(options) as session:
+        return _driven(session, session.runs.resume(run), as_json=options["as_json"])
+
+
+@command.command(name="redrive")
+@click.argument("run", metavar="RUN")
+@_with_runs
+def redrive(run: str, **options: Any) -> int:
+    """Do again what failed in a run, and nothing that succeeded."""
+    with _session(options) as session:
+        again, failed = session.runs.redrive(run)
+        if not options["as_json"]:
+            click.echo(f"{failed} failed invocations are repeated.", err=True)
+        return _driven(session, again, as_json=options["as_json"])
+
+
+@command.command(name="runs")
+@_with_runs
+def runs_(**options: Any) -> None:
+    """List runs, the newest first."""
+    with _opened(options) as database:
+        connection = database.connect()
+        try:
+            found = list_runs(connection, options["organisation"])
+        finally:
+            connection.close()
+    printed([_row(one) for one in found], as_table=not options["as_json"])
+
+
+def _row(run: KeptRun) -> dict[str, Any]:
+    ended_ns = run.ended_ns
+    return {
+        "run": run.id,
+        "workflow": run.workflow,
+        "state": run.state,
+        "began": utc_text(run.began_ns),
+        "took_s": None if ended_ns is None else round((ended_ns - run.began_ns) / 1e9, 3),
+    }
+
+
+def _driven(session: "_Session", run: KeptRun, *, as_json: bool) -> int:
+    warnings: list[Warn] = []
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed} done"),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, disable=as_json or not console.is_terminal, transient=True
+    ) as progress:
+        task = progress.add_task(run.workflow, total=None)
+        entry = asyncio.run(session.drive(run, warnings.append, lambda _: progress.advance(task)))
+    for one in warnings:
+        click.echo(f"{one.code} {one.path}: {one.message}", err=True)
+    _tell(run, entry, as_json=as_json)
+    return 0 if isinstance(entry, Done) else EXIT_FAILED
+
+
+def _tell(run: KeptRun, entry: Entry, *, as_json: bool) -> None:
+    if as_json:
+        printed({"run": run.id, "workflow": run.workflow, **msgspec.to_builtins(entry)})
+        return
+    if isinstance(entry, Failure):
+        click.echo(click.style(f"{entry.code} {entry.path}: {entry.message}", fg="red"), err=True)
+        click.echo(f"einthoven workflow redrive {run.id} repeats what failed, and nothing else.", err=True)
+        return
+    click.echo(f"Run {run.id} is done.", err=True)
+    for name, value in entry.outputs.items():
+        said = json.dumps(value, ensure_ascii=False)
+        click.echo(f"{name}: {said if len(said) <= 400 else said[:400] + ' …'}")
+
+
+# -------------------------------------------------------------------- what is given
+
+
+def _document(source: str) -> bytes:
+    if source in SHIPPED:
+        return files("einthoven.workflow").joinpath("ecg", SHIPPED[source]).read_bytes()
+    path = Path(source)
+    if not path.is_file():
+        raise RecordingNotFound(
+            "there is no such file.", where=source, remedy=f"Give a file, or one of: {', '.join(SHIPPED)}."
+        )
+    with path.open("rb") as file:
+        return file.read(BYTES_MAX + 1)
+
+
+def _inputs(pairs: tuple[str, ...], file: Path | None) -> dict[str, Any]:
+    given: Any = {}
+    if file is not None:
+        try:
+            given = json.loads(file.read_bytes())
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise InputInvalid(
+                "the inputs are no JSON object.", where=str(file), remedy='Write {"name": value}.'
+            )
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputInvalid("an input is NAME=VALUE.", where=name, remedy="Put = between them.")
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    return dict(given)
+
+
+@contextmanager
+def _opened(options: dict[str, Any]) -> Iterator[Database]:
+    settings = resolved({name: options[name] for name in ("config", "data_folder", "database")}).settings
+    if not settings.database:
+        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = open_database(settings.database_url)
+    database.migrate()
+    options["store"] = options["store"] or str(settings.folder / "work")
+    yield database
+
+
+class _Session:
+    """What a command that drives runs has at hand."""
+
+    def __init__(self, runs: WorkflowRuns, elsewhere: Elsewhere | None) -> None:
+        self.runs = runs
+        self._elsewhere = elsewhere
+
+    async def drive(
+        self, run: KeptRun, warned: Callable[[Warn], None], ended: Callable[[str], None]
+    ) -> Entry:
+        """Perform a run, and close the connections that it opened."""
+        try:
+            return await self.runs.drive(run, warned, ended)
+        finally:
+            if self._elsewhere is not None:
+                await self._elsewhere.close()
+
+
+@contextmanager
+def _session(options: dict[str, Any]) -> Iterator[_Session]:
+    with _opened(options) as database:
+        workers = options["workers"] or workers_here()
+        functions: dict[str, Callable[..., Any]] = {
+            **ecg_functions(options["store"], options["chunk_min"] * 60.0),
+            **_module(options["module"]),
+        }
+        pool: Executor
+        if workers > 1:
+            pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        else:
+            pool = ThreadPoolExecutor(1)
+        own, elsewhere = InProcess(functions, pool, holding(options["store"])), _elsewhere()
+        invoker = own if elsewhere is None else Routed(own, elsewhere, prefers_own=not options["elsewhere"])
+        clock = SystemClock()
+        conductor = Conductor(invoker, slots=max(64, 4 * workers), clock=clock)
+        policy = Policy(concurrency=4 * workers)
+        runs = WorkflowRuns(
+            database,
+            conductor,
+            clock,
+            org=options["organisation"],
+            policy=policy,
+            place_of=partial(_place, frozenset(functions), not options["elsewhere"]),
+        )
+        try:
+            yield _Session(runs, elsewhere)
+        finally:
+            runs.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _place(own: frozenset[str], prefers_own: bool, type_: str, resource: Resource | None) -> str | None:
+    """Functions of this program run here, one after the other in one process; of others nothing is known."""
+    return "here" if type_ in own and (prefers_own or resource is None) else None
+
+
+def _elsewhere() -> Elsewhere | None:
+    """Who calls functions over HTTP; None where the extra is not installed."""
+    try:
+        from einthoven.runtime.http_functions import HttpFunctions  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    return HttpFunctions()
+
+
+def _module(name: str | None) -> dict[str, Callable[..., Any]]:
+    """The functions of a module by their names; modules beside the workflow's caller are found too."""
+    if name is None:
+        return {}
+    sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise InputInvalid(
+            f"the module cannot be imported: {error}.", where=name, remedy="Give a module's dotted name."
+        ) from None
+    return {one: call for one, call in vars(module).items() if callable(call) and not one.startswith("_")}

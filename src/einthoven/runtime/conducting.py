@@ -1,0 +1,531 @@
+"""Workflows driven by the machine's clock: invocations side by side, in fair turns, and journaled.
+
+An `Execution` says what is to be done and looks at what came of it; here it is done. Invocations of all
+executions share a number of slots, and each execution in turn gets the next free one, so that one of
+ten thousand iterations does not keep one of three calls waiting.
+
+What an invocation gave is handed to the journal, which writes in order and many together; an execution
+goes on without waiting for the disk, since whatever depends on an entry is written behind it. Only the
+end of a run waits: who is told of it can rely on it.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from einthoven.clock import Clock
+from einthoven.errors import DefectError, EinthovenError
+from einthoven.storage import Connection
+from einthoven.storage.runs import KeptEntry, append_entries
+from einthoven.workflow import (
+    Abandon,
+    Broke,
+    Cancelled,
+    Command,
+    Ended,
+    Entry,
+    Event,
+    Execution,
+    Failure,
+    Invoke,
+    Record,
+    Replied,
+    Warn,
+    Woken,
+)
+from einthoven.workflow.execution import Break, Stage, part_of, what_is_wrong
+
+__all__ = [
+    "Conductor",
+    "Elsewhere",
+    "FunctionRefused",
+    "Holding",
+    "InProcess",
+    "InvocationBroke",
+    "Invoker",
+    "Journal",
+    "JournalWriter",
+    "Routed",
+    "RunJournal",
+    "entry_of",
+    "packed_entry",
+]
+
+
+class InvocationBroke(Exception):
+    """An attempt failed; the message holds no value."""
+
+    def __init__(self, kind: Break, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(kind, message, retry_after_s)
+        self.kind = kind
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class FunctionRefused(InvocationBroke):
+    """A call that will never be taken."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("refused", message)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.message,)
+
+
+class Invoker(Protocol):
+    """Who performs invocations."""
+
+    async def invoke(self, invoke: Invoke) -> Any:
+        """The answer.
+
+        Raises
+        ------
+        InvocationBroke : there is none.
+        """
+        ...
+
+
+class Elsewhere(Invoker, Protocol):
+    """An invoker that holds connections."""
+
+    async def close(self) -> None:
+        """Give them up."""
+        ...
+
+
+class Journal(Protocol):
+    """Where the end of each invocation is kept."""
+
+    def append(self, path: str, entry: Entry) -> None:
+        """Hand over an entry; it is written in order, a little later."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until everything that was handed over is on disk.
+
+        Raises
+        ------
+        DatabaseUnavailable : something could not be written.
+        """
+        ...
+
+
+class _Going:
+    """One execution that is being driven."""
+
+    def __init__(
+        self, execution: Execution, journal: Journal | None, told: Callable[[str], None] | None
+    ) -> None:
+        self.execution = execution
+        self.journal = journal
+        self.told = told
+        self.waiting: deque[Invoke] = deque()
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self.alarm: asyncio.TimerHandle | None = None
+        self.alarm_at_s: float | None = None
+        self.ended: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self.warnings: list[Warn] = []
+
+
+class Conductor:
+    """Drives executions in one event loop.
+
+    Parameters
+    ----------
+    slots : invocations at one time, of all executions together.
+    """
+
+    def __init__(self, invoker: Invoker, *, slots: int, clock: Clock) -> None:
+        self._invoker = invoker
+        self._free = slots
+        self._clock = clock
+        self._turns: deque[_Going] = deque()
+
+    async def run(
+        self,
+        execution: Execution,
+        *,
+        journal: Journal | None = None,
+        warned: Callable[[Warn], None] | None = None,
+        ended: Callable[[str], None] | None = None,
+    ) -> Entry:
+        """Drive one execution to its end; whoever cancels this cancels the run.
+
+        Parameters
+        ----------
+        warned : told at the end of what was tolerated.
+        ended : told of each invocation that ends, by its path.
+
+        Raises
+        ------
+        DatabaseUnavailable : the journal cannot be written; the run can be resumed.
+        """
+        going = _Going(execution, journal, ended)
+        try:
+            self._perform(going, execution.start(self._now_s()))
+            entry = await asyncio.shield(going.ended)
+        except asyncio.CancelledError:
+            self._perform(going, execution.handle(Cancelled(), self._now_s()))
+            raise
+        finally:
+            if going.alarm is not None:
+                going.alarm.cancel()
+            for one in going.warnings if warned else ():
+                warned(one)  # type: ignore[misc]
+        if journal is not None:
+            await journal.flush()
+        return entry
+
+    def _now_s(self) -> float:
+        return self._clock.utc_ns() / 1e9
+
+    # ---------------------------------------------------------------- commands
+
+    def _tell(self, going: _Going, event: Event) -> None:
+        try:
+            self._perform(going, going.execution.handle(event, self._now_s()))
+        except Exception as error:  # noqa: BLE001 - the others go on
+            self._break(going, error)
+
+    def _break(self, going: _Going, error: Exception) -> None:
+        """A defect of an execution ends it, and nothing else."""
+        going.waiting.clear()
+        for task in going.tasks.values():
+            task.cancel()
+        if not going.ended.done():
+            going.ended.set_exception(
+                error
+                if isinstance(error, EinthovenError)
+                else DefectError(
+                    f"an execution broke ({type(error).__name__}).", where="workflow", remedy="Report it."
+                )
+            )
+
+    def _perform(self, going: _Going, commands: list[Command]) -> None:
+        for one in commands:
+            match one:
+                case Invoke():
+                    if not going.waiting:
+                        self._turns.append(going)
+                    going.waiting.append(one)
+                case Record():
+                    if going.journal is not None:
+                        going.journal.append(one.path, one.entry)
+                    if going.told is not None:
+                        going.told(one.path)
+                case Abandon():
+                    self._abandon(going, one.call)
+                case Warn():
+                    going.warnings.append(one)
+                case Ended():
+                    if not going.ended.done():
+                        going.ended.set_result(one.entry)
+        self._set_alarm(going)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Give free slots to the executions in turn."""
+        while self._free and self._turns:
+            going = self._turns.popleft()
+            if not going.waiting:
+                continue
+            invoke = going.waiting.popleft()
+            if going.waiting:
+                self._turns.append(going)
+            self._free -= 1
+            task = asyncio.ensure_future(self._attempt(going, invoke))
+            going.tasks[invoke.call] = task
+            task.add_done_callback(partial(self._release, going, invoke.call))
+
+    def _release(self, going: _Going, call: int, _: asyncio.Task[None]) -> None:
+        """Also of a task that was cancelled before it began."""
+        del going.tasks[call]
+        self._free += 1
+        self._begin()
+
+    async def _attempt(self, going: _Going, invoke: Invoke) -> None:
+        event: Event
+        try:
+            event = Replied(invoke.call, await self._invoker.invoke(invoke))
+        except InvocationBroke as broke:
+            event = Broke(invoke.call, broke.kind, broke.message, broke.retry_after_s)
+        except Exception as error:  # noqa: BLE001 - a function may raise anything; its text may hold values
+            event = Broke(invoke.call, "function", f"the function broke: {type(error).__name__}")
+        self._tell(going, event)
+
+    def _abandon(self, going: _Going, call: int) -> None:
+        task = going.tasks.get(call)
+        if task is not None:
+            task.cancel()
+            return
+        for invoke in going.waiting:
+            if invoke.call == call:
+                going.waiting.remove(invoke)
+                return
+
+    # ---------------------------------------------------------------- time
+
+    def _set_alarm(self, going: _Going) -> None:
+        wake_at_s = None if going.execution.entry is not None else going.execution.wake_at_s
+        if wake_at_s == going.alarm_at_s:
+            return
+        if going.alarm is not None:
+            going.alarm.cancel()
+        going.alarm, going.alarm_at_s = None, wake_at_s
+        if wake_at_s is not None:
+            pause_s = max(0.0, wake_at_s - self._now_s())
+            going.alarm = asyncio.get_running_loop().call_later(pause_s, self._wake, going)
+
+    def _wake(self, going: _Going) -> None:
+        going.alarm, going.alarm_at_s = None, None
+        self._tell(going, Woken())
+
+
+# -------------------------------------------------------------------- functions in this process
+
+
+Holding = Callable[[], AbstractContextManager[Callable[[dict[str, Any]], None]]]
+"""Entered around a fused invocation: what its stages pass by reference may stay in memory until it ends. What
+it gives is told in the end what leaves, and keeps that where others find it."""
+
+
+class InProcess:
+    """Functions of this process, by their type: each takes its inputs by name and gives a mapping.
+
+    Parameters
+    ----------
+    pool : where they run; None: in the event loop's own thread, for functions that take no time.
+    holding : see `Holding`.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, Callable[..., Any]],
+        pool: Executor | None = None,
+        holding: Holding | None = None,
+    ) -> None:
+        self._functions = functions
+        self._pool = pool
+        self._holding = holding
+
+    def knows(self, type_: str) -> bool:
+        """Whether there is a function of the type."""
+        return type_ in self._functions
+
+    async def invoke(self, invoke: Invoke) -> Any:
+        """See `Invoker`."""
+        call = self._call(invoke)
+        if self._pool is None:
+            return call()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def _call(self, invoke: Invoke) -> Callable[[], Any]:
+        if not invoke.stages:
+            return partial(self._function(invoke.type), **invoke.inputs)
+        functions = tuple(self._function(stage.type) for stage in invoke.stages)
+        return partial(_called_together, invoke.stages, functions, invoke.inputs, self._holding)
+
+    def _function(self, type_: str) -> Callable[..., Any]:
+        function = self._functions.get(type_)
+        if function is None:
+            raise FunctionRefused(f"nobody here knows the function type {type_!r}")
+        return function
+
+
+def _called_together(
+    stages: tuple[Stage, ...],
+    functions: tuple[Callable[..., Any], ...],
+    inputs: dict[str, Any],
+    holding: Holding | None,
+) -> dict[str, Any]:
+    """The stages one after the other; an answer that is none ends them."""
+    given: dict[str, Any] = {}
+    with (holding or _nothing_held)() as keep:
+        for stage, function in zip(stages, functions, strict=True):
+            sent = {
+                port: inputs[f"{stage.name}/{port}"]
+                if handed is None
+                else part_of(given[f"{handed.stage}/{handed.port}"], handed.segments)
+                for port, handed in stage.inputs
+            }
+            reply = function(**sent)
+            wrong = what_is_wrong(reply, stage.outputs)
+            if wrong is not None:
+                raise InvocationBroke(wrong[0], f"{stage.name}: {wrong[1]}")
+            given.update((f"{stage.name}/{port}", reply[port]) for port, _ in stage.outputs)
+        leaving = {
+            f"{stage.name}/{port}": given[f"{stage.name}/{port}"]
+            for stage in stages
+            for port in stage.leaving
+        }
+        keep(leaving)
+    return leaving
+
+
+@contextmanager
+def _nothing_held() -> Iterator[Callable[[dict[str, Any]], None]]:
+    yield lambda _: None
+
+
+class Routed:
+    """Functions of this process by their type, and all others where their resource says.
+
+    Parameters
+    ----------
+    prefers_own : functions of this process even where a resource says that they are elsewhere.
+    """
+
+    def __init__(self, own: InProcess, elsewhere: Invoker, *, prefers_own: bool) -> None:
+        self._own = own
+        self._elsewhere = elsewhere
+        self._prefers_own = prefers_own
+
+    async def invoke(self, invoke: Invoke) -> Any:
+        """See `Invoker`."""
+        is_own = self._own.knows(invoke.type) and (self._prefers_own or invoke.resource is None)
+        return await (self._own if is_own or invoke.resource is None else self._elsewhere).invoke(invoke)
+
+
+# -------------------------------------------------------------------- the journal
+
+
+def packed_entry(entry: Entry) -> bytes:
+    """An entry as it is kept."""
+    return msgspec.msgpack.encode(entry)
+
+
+def entry_of(content: bytes) -> Entry:
+    """What `packed_entry` packed."""
+    found: Entry = _ENTRY.decode(content)
+    return found
+
+
+_ENTRY: Final = msgspec.msgpack.Decoder(Entry)
+
+
+class JournalWriter:
+    """Writes the journals of runs into a database: a thread of its own takes what waits into one transaction.
+
+    Parameters
+    ----------
+    connect : opens the connection, in the writer's thread.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], clock: Clock) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._waiting: list[tuple[int, KeptEntry]] = []
+        self._appended = self._written = 0
+        self._changed = threading.Condition()
+        self._broken: dict[int, EinthovenError] = {}
+        self._is_closing = False
+        self._told: list[_Told] = []
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+
+    def of(self, run: int) -> "RunJournal":
+        """The journal of one run, by its number."""
+        with self._changed:
+            self._broken.pop(run, None)
+        return RunJournal(self, run)
+
+    def append(self, run: int, path: str, entry: Entry) -> None:
+        """Hand over an entry; raises what kept an earlier one of the run from being written."""
+        kept = KeptEntry(path, isinstance(entry, Failure), self._clock.utc_ns(), packed_entry(entry))
+        with self._changed:
+            if run in self._broken:
+                raise self._broken[run]
+            self._waiting.append((run, kept))
+            self._appended += 1
+            self._changed.notify()
+
+    async def flush(self, run: int) -> None:
+        """Wait until everything that was handed over of a run is on disk; raises as `append` does."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        with self._changed:
+            if run in self._broken:
+                raise self._broken[run]
+            if self._written >= self._appended:
+                return
+            self._told.append(_Told(loop, done, run, self._appended))
+        await done
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _write(self) -> None:
+        connection: Connection | None = None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._is_closing)
+                entries, self._waiting = self._waiting, []
+            if not entries:
+                break
+            error: EinthovenError | None = None
+            try:
+                connection = connection or self._connect()
+                with connection.writing() as statements:
+                    append_entries(statements, entries)
+            except EinthovenError as unwritten:
+                error = unwritten
+            except Exception as unknown:  # noqa: BLE001 - whoever waits must be told
+                said = f"the journal broke ({type(unknown).__name__})."
+                error = DefectError(said, where="journal", remedy="Report it.")
+            self._tell(entries, error)
+        if connection is not None:
+            connection.close()
+
+    def _tell(self, entries: list[tuple[int, KeptEntry]], error: EinthovenError | None) -> None:
+        with self._changed:
+            self._written += len(entries)
+            if error is not None:
+                self._broken.update((run, error) for run, _ in entries)
+            reached = [one for one in self._told if one.after <= self._written]
+            self._told = [one for one in self._told if one.after > self._written]
+            answers = [(one, self._broken.get(one.run)) for one in reached]
+        for one, why in answers:
+            one.loop.call_soon_threadsafe(_settle, one.done, why)
+
+
+class RunJournal:
+    """The journal of one run; see `Journal`."""
+
+    def __init__(self, writer: JournalWriter, run: int) -> None:
+        self._writer = writer
+        self._run = run
+
+    def append(self, path: str, entry: Entry) -> None:
+        """See `Journal`; raises what kept an earlier entry from being written."""
+        self._writer.append(self._run, path, entry)
+
+    async def flush(self) -> None:
+        """See `Journal`."""
+        await self._writer.flush(self._run)
+
+
+class _Told(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+    run: int
+    after: int
+
+
+def _settle(done: asyncio.Future[None], error: EinthovenError | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -1,0 +1,63 @@
+"""AFCL, the language of workflows: its model, reader, printer and checker, and the execution of what it says.
+
+Nothing in here does input or output, looks at a clock, or starts anything: an `Execution` takes events and
+gives commands, and whoever drives it performs them.
+"""
+
+from einthoven.workflow.checker import Checked, FunctionType, check, check_text
+from einthoven.workflow.execution import (
+    Abandon,
+    Broke,
+    Cancelled,
+    Command,
+    Done,
+    Ended,
+    Entry,
+    Event,
+    Execution,
+    Failure,
+    Invoke,
+    Policy,
+    Record,
+    Replied,
+    Warn,
+    Woken,
+)
+from einthoven.workflow.flaws import CODES, Flaw, Place
+from einthoven.workflow.model import Workflow
+from einthoven.workflow.printer import print_workflow
+from einthoven.workflow.program import NotRunnable, Program, compile_workflow
+from einthoven.workflow.reader import Reading, read
+
+__all__ = [
+    "CODES",
+    "Abandon",
+    "Broke",
+    "Cancelled",
+    "Checked",
+    "Command",
+    "Done",
+    "Ended",
+    "Entry",
+    "Event",
+    "Execution",
+    "Failure",
+    "Flaw",
+    "FunctionType",
+    "Invoke",
+    "NotRunnable",
+    "Place",
+    "Policy",
+    "Program",
+    "Reading",
+    "Record",
+    "Replied",
+    "Warn",
+    "Woken",
+    "Workflow",
+    "check",
+    "check_text",
+    "compile_workflow",
+    "print_workflow",
+    "read",
+]

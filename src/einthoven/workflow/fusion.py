@@ -1,0 +1,198 @@
+"""Functions that will run in the same place, made one invocation: what passes between them stays there.
+
+The results are those of the unfused workflow: the functions are called in the same order with the same
+inputs, and whatever somebody outside reads is given. What only the next function reads is neither sent nor
+recorded, so a run that is cut off within a fused invocation does all of it again.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from einthoven.workflow.execution import handed
+from einthoven.workflow.expressions import Resource
+from einthoven.workflow.program import (
+    CallStep,
+    CounterOf,
+    ForStep,
+    FusedStep,
+    IfStep,
+    Input,
+    Loop,
+    Output,
+    ParallelForStep,
+    ParallelStep,
+    Program,
+    SequenceStep,
+    Space,
+    Step,
+    Steps,
+    SwitchStep,
+    Take,
+    Test,
+    WhileStep,
+)
+from einthoven.workflow.scopes import Reach
+
+__all__ = ["Place", "fuse"]
+
+Place = Callable[[str, Resource | None], str | None]
+"""Where a function of a type with a resource will run; None where that is not known."""
+
+
+def fuse(program: Program, place_of: Place) -> Program:
+    """The program with consecutive functions of one place joined."""
+    spaces = {name: _fused_space(space, place_of) for name, space in program.subs.items()}
+    return msgspec.structs.replace(program, main=_fused_space(program.main, place_of), subs=spaces)
+
+
+def _fused_space(space: Space, place_of: Place) -> Space:
+    readers = _Readers(space)
+    return msgspec.structs.replace(space, body=_body(space.body, place_of, readers))
+
+
+def _body(steps: Steps, place_of: Place, readers: "_Readers") -> Steps:
+    found: list[Step] = []
+    group: list[CallStep] = []
+    place: str | None = None
+    for step in steps:
+        here = _place(step, place_of)
+        if not isinstance(step, CallStep) or here is None:
+            found += [*_closed(group, readers), _inner(step, place_of, readers)]
+            group, place = [], None
+        elif here == place and _goes_with(step, group):
+            group.append(step)
+        else:
+            found += _closed(group, readers)
+            group, place = [step], here
+    return tuple(found + _closed(group, readers))
+
+
+def _place(step: Step, place_of: Place) -> str | None:
+    """Calls that have a promise of their own to keep (plans, deadlines, repetitions) stay alone."""
+    if not isinstance(step, CallStep) or step.type is None or step.sub is not None or step.is_queued:
+        return None
+    limits = (step.retries, step.latest_start_s, step.latest_finish_s, step.running_s, step.timeout_s)
+    if step.plans or any(limit is not None for limit in limits):
+        return None
+    if any(one.is_forwarded for one in step.inputs):
+        return None
+    return place_of(step.type, step.resource)
+
+
+def _goes_with(step: CallStep, group: list[CallStep]) -> bool:
+    """Whether all that it reads of the group is handed on as it is: no alternatives, no index."""
+    within = {one.name for one in group}
+    return all(
+        handed(one, within) is not None or not any(reach.producer in within for reach in _reaches(one))
+        for one in step.inputs
+    )
+
+
+def _closed(group: list[CallStep], readers: "_Readers") -> list[Step]:
+    if len(group) < 2:
+        return list(group)
+    names = [step.name for step in group]
+    leaving = tuple(
+        (step.name, port)
+        for step in group
+        for port, _ in step.outputs
+        if readers.is_read_outside(step.name, port, names)
+    )
+    return [FusedStep(name="+".join(names), stages=tuple(group), leaving=leaving)]
+
+
+def _inner(step: Step, place_of: Place, readers: "_Readers") -> Step:
+    match step:
+        case SequenceStep() | ForStep() | WhileStep() | ParallelForStep():
+            return msgspec.structs.replace(step, body=_body(step.body, place_of, readers))
+        case IfStep():
+            return msgspec.structs.replace(
+                step,
+                then=_body(step.then, place_of, readers),
+                otherwise=_body(step.otherwise, place_of, readers),
+            )
+        case SwitchStep():
+            cases = tuple(
+                msgspec.structs.replace(case, body=_body(case.body, place_of, readers)) for case in step.cases
+            )
+            return msgspec.structs.replace(step, cases=cases, default=_body(step.default, place_of, readers))
+        case ParallelStep():
+            sections = tuple(_body(section, place_of, readers) for section in step.sections)
+            return msgspec.structs.replace(step, sections=sections)
+    return step
+
+
+class _Readers:
+    """Who reads which output: for each the names of the steps that do; a compound's own sources have none."""
+
+    def __init__(self, space: Space) -> None:
+        self._of: dict[tuple[str, str], set[str]] = {}
+        self._outputs(space.outputs)
+        self._steps(space.body)
+
+    def is_read_outside(self, name: str, port: str, group: list[str]) -> bool:
+        """Whether anybody but the steps of the group reads it."""
+        return bool(self._of.get((name, port), set()) - set(group))
+
+    def _note(self, reader: str, values: Any) -> None:
+        for reach in _reaches(values):
+            if reach.room == "out":
+                self._of.setdefault((reach.producer, reach.port), set()).add(reader)
+
+    def _outputs(self, outputs: tuple[Output, ...]) -> None:
+        self._note("", outputs)
+
+    def _steps(self, steps: Steps) -> None:
+        for step in steps:
+            self._note(step.name if isinstance(step, CallStep) else "", step.inputs)
+            match step:
+                case CallStep():
+                    continue
+                case IfStep():
+                    self._note("", step.test)
+                    self._steps(step.then)
+                    self._steps(step.otherwise)
+                case SwitchStep():
+                    self._note("", step.looked_at)
+                    for case in step.cases:
+                        self._steps(case.body)
+                    self._steps(step.default)
+                case ForStep():
+                    self._note("", (step.counter, step.loops))
+                    self._steps(step.body)
+                case WhileStep():
+                    self._note("", (step.test, step.loops))
+                    self._steps(step.body)
+                case ParallelForStep():
+                    self._note("", step.counter)
+                    self._steps(step.body)
+                case ParallelStep():
+                    for section in step.sections:
+                        self._steps(section)
+                case SequenceStep():
+                    self._steps(step.body)
+            self._outputs(getattr(step, "outputs", ()) if not isinstance(step, FusedStep) else ())
+
+
+def _reaches(values: Any) -> Iterator[Reach]:
+    """Every value that is read, in whatever part of a program."""
+    match values:
+        case Reach():
+            yield values
+        case tuple():
+            for one in values:
+                yield from _reaches(one)
+        case Take():
+            yield from _reaches(values.alternatives)
+        case Input():
+            yield from _reaches((values.value, tuple(take for _, take in values.numbers)))
+        case Output():
+            yield from _reaches(values.take)
+        case Loop():
+            yield from _reaches((values.begin, values.next))
+        case CounterOf():
+            yield from _reaches((values.begin, values.end, values.step))
+        case Test():
+            yield from _reaches(tuple(side for term in values.terms for side in (term.first, term.second)))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from einthoven.cli.bench_batch import command as batch
 from einthoven.cli.bench_ingest import command as ingest
 from einthoven.cli.bench_rhythm import command as rhythm
 from einthoven.cli.machine import machine, workers_here
@@ -46,6 +47,7 @@ def command() -> None:
 
 command.add_command(rhythm)
 command.add_command(ingest)
+command.add_command(batch)
 
 
 @command.command(name="ec57")

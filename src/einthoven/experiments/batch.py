@@ -1,0 +1,211 @@
+"""The batch workflow measured: how long a recording takes, by its length, its chunks and the workers."""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from einthoven.clock import SystemClock
+from einthoven.functions import Ecg, decode, encode
+from einthoven.records import open_recording, write_recording
+from einthoven.runtime.batch import analyse_source
+from einthoven.runtime.conducting import Conductor, InProcess
+from einthoven.runtime.ecg_functions import ecg_functions, holding
+from einthoven.runtime.workflow_runs import WorkflowRuns
+from einthoven.simulation import SCENES, VirtualPatient
+from einthoven.storage import Database, open_database
+from einthoven.workflow import Done, Entry, Execution, Policy, check_text, compile_workflow
+
+__all__ = ["ARTICLE", "BatchPlan", "BatchRun", "InvocationCost", "bench_batch", "bench_invocations"]
+
+ARTICLE: Final = {1.0: 12.27, 2.0: 12.35, 12.0: 14.36}
+"""Makespans of Ristov et al., IEEE Computer 2023, by hours of ECG, s: means over four regions of a public
+cloud, one function instance an hour; derived from the printed minutes of ECG a second."""
+_REPEATS: Final = 3
+_ITERATIONS: Final = 5000
+_FS: Final = 125.0
+
+
+class BatchPlan(msgspec.Struct, frozen=True):
+    """One measurement to be made."""
+
+    hours: float
+    workers: int
+    chunk_min: float = 60.0
+    is_fused: bool = True
+
+
+class BatchRun(msgspec.Struct, frozen=True):
+    """What was measured."""
+
+    hours: float
+    workers: int
+    chunk_min: float
+    is_fused: bool
+    makespan_s: float
+    """From the run's beginning until its result is on disk: the median of three."""
+    speedup: float | None
+    """Against one worker in the same bench; None where that was not measured."""
+    efficiency: float | None
+    ecg_min_per_s: float
+    invocations: int
+    identical: bool
+    """Whether the findings are, byte for byte, those of the unsplit recording."""
+    article_s: float | None
+
+
+class InvocationCost(msgspec.Struct, frozen=True):
+    """What the machinery costs for an invocation that does nothing, µs."""
+
+    plain: float
+    journaled: float
+
+
+def bench_batch(plans: Sequence[BatchPlan], told: Callable[[str], None]) -> list[BatchRun]:
+    """Each plan with warm workers; uploading, and starting processes, are not in it."""
+    alone: dict[tuple[float, float, bool], float] = {}
+    found: list[BatchRun] = []
+    with tempfile.TemporaryDirectory(prefix="einthoven-bench-") as folder:
+        for plan in sorted(plans, key=lambda one: (one.workers, one.hours, one.chunk_min)):
+            told(f"{plan.hours:g} h, {plan.workers} workers, chunks of {plan.chunk_min:g} min")
+            made = _run(Path(folder), plan)
+            key = (plan.hours, plan.chunk_min, plan.is_fused)
+            if plan.workers == 1:
+                alone[key] = made.makespan_s
+            speedup = alone[key] / made.makespan_s if key in alone else None
+            found.append(
+                msgspec.structs.replace(
+                    made,
+                    speedup=None if speedup is None else round(speedup, 2),
+                    efficiency=None if speedup is None else round(speedup / plan.workers, 3),
+                )
+            )
+    return found
+
+
+def _run(folder: Path, plan: BatchPlan) -> BatchRun:
+    recording = folder / f"hours-{plan.hours:g}"
+    if not recording.with_suffix(".hea").exists():
+        write_recording(
+            recording, VirtualPatient(3, SCENES["healthy"], fs=_FS, duration_s=plan.hours * 3600.0)
+        )
+    document = files("einthoven.workflow").joinpath("ecg", "batch.yaml").read_bytes()
+    makespans: list[float] = []  # the first, in many chunks, wakes every worker
+    with tempfile.TemporaryDirectory(dir=folder) as place, _workers(plan.workers) as pool:
+        database = _database(Path(place))
+        clock = SystemClock()
+        for repeat in range(_REPEATS + 1):
+            store = str(Path(place) / f"work-{repeat}")
+            chunk_min = plan.chunk_min if repeat else max(1.0, plan.hours * 60.0 / (8 * plan.workers))
+            functions = ecg_functions(store, chunk_min * 60.0)
+            counted = 0
+
+            def ended(_: str) -> None:
+                nonlocal counted
+                counted += 1
+
+            runs = WorkflowRuns(
+                database,
+                Conductor(InProcess(functions, pool, holding(store)), slots=4 * plan.workers, clock=clock),
+                clock,
+                policy=Policy(concurrency=4 * plan.workers),
+                place_of=(lambda *_: "here") if plan.is_fused else None,
+            )
+            began_s = time.perf_counter()
+            run = runs.begin(document, {"ecgDataFilePath": str(recording)})
+            entry = asyncio.run(runs.drive(run, ended=ended))
+            makespans.append(time.perf_counter() - began_s)
+            runs.close()
+        is_identical = _findings(entry, Path(store)) == _unsplit(recording)
+    makespan_s = statistics.median(makespans[1:])
+    return BatchRun(
+        hours=plan.hours,
+        workers=plan.workers,
+        chunk_min=plan.chunk_min,
+        is_fused=plan.is_fused,
+        makespan_s=round(makespan_s, 4),
+        speedup=None,
+        efficiency=None,
+        ecg_min_per_s=round(plan.hours * 60.0 / makespan_s, 1),
+        invocations=counted,
+        identical=is_identical,
+        article_s=ARTICLE.get(plan.hours),
+    )
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Executor]:
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _database(folder: Path) -> Database:
+    database = open_database(str(folder / "runs.db"))
+    database.migrate()
+    return database
+
+
+def _findings(entry: Entry, store: Path) -> bytes:
+    if not isinstance(entry, Done):
+        return b""
+    found = decode((store / entry.outputs["ecgDataFilePath"]).read_bytes(), "msgpack")
+    return encode(Ecg(findings=found.findings), "msgpack")
+
+
+def _unsplit(recording: Path) -> bytes:
+    with open_recording(recording) as source:
+        return encode(Ecg(findings=analyse_source(source, chunk_s=1e9)), "msgpack")
+
+
+# -------------------------------------------------------------------- invocations
+
+
+_NOTHING: Final = """
+name: "nothing"
+dataIns: [{name: "n", type: "number", source: "n"}]
+workflowBody:
+- parallelFor:
+    name: "each"
+    loopCounter: {name: "k", type: "number", from: "0", to: "nothing/n"}
+    loopBody:
+    - function:
+        name: "same"
+        type: "same"
+        dataIns: [{name: "x", type: "number", source: "each/k"}]
+        dataOuts: [{name: "x", type: "number"}]
+    dataOuts: [{name: "xs", type: "collection", source: "same/x"}]
+dataOuts: [{name: "xs", type: "collection", source: "each/xs"}]
+"""
+
+
+def bench_invocations() -> InvocationCost:
+    """A loop of functions that do nothing, in this process, without and with a journal on disk."""
+    document = _NOTHING.encode()
+    program = compile_workflow(check_text(document))
+    clock = SystemClock()
+    conductor = Conductor(InProcess({"same": lambda x: {"x": x}}), slots=64, clock=clock)
+    inputs = {"n": _ITERATIONS}
+    asyncio.run(conductor.run(Execution(program, "warm", {"n": 200})))
+    began_s = time.perf_counter()
+    asyncio.run(conductor.run(Execution(program, "plain", inputs)))
+    plain_s = time.perf_counter() - began_s
+    with (
+        tempfile.TemporaryDirectory(prefix="einthoven-bench-") as folder,
+        closing(WorkflowRuns(_database(Path(folder)), conductor, clock)) as runs,
+    ):
+        began_s = time.perf_counter()
+        asyncio.run(runs.drive(runs.begin(document, inputs)))
+        journaled_s = time.perf_counter() - began_s
+    return InvocationCost(round(plain_s / _ITERATIONS * 1e6, 1), round(journaled_s / _ITERATIONS * 1e6, 1))

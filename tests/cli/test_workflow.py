@@ -173,6 +173,26 @@ def test_a_workflow_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert "side by side" in out
 
 
+def test_a_drawing_says_what_is_one_invocation_and_how_far_a_run_has_come(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["workflow", "show", "ecg-batch"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["⧉1" in line for line in lines if "function" in line] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+    (folder / "broken").touch()
+    _, failed, _ = called(capsys, *RUN, "n=5")
+    assert run(["workflow", "show", "double.yaml", "--run", failed["run"]]) == 0
+    assert "function twice ✓ 2 ✗ 1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "words", [("run", "nowhere.yaml"), ("resume", "nonsense"), ("run", "double.yaml", "n")]
 )

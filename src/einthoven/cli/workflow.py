@@ -4,9 +4,10 @@ import asyncio
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.resources import files
 from multiprocessing import get_context
@@ -31,15 +32,18 @@ from einthoven.runtime.workflow_runs import WorkflowRuns, check_document
 from einthoven.server.accounts import MAIN
 from einthoven.server.wire import utc_text
 from einthoven.storage import Database, open_database
-from einthoven.storage.runs import KeptRun, list_runs
-from einthoven.workflow import Done, Entry, Failure, Policy, Warn, check_text
-from einthoven.workflow.drawing import tree_of
+from einthoven.storage.runs import KeptRun, entries_of, list_runs, run_of
+from einthoven.workflow import Done, Entry, Failure, Policy, Warn, check_text, compile_workflow
+from einthoven.workflow.drawing import Drawn, tree_of
 from einthoven.workflow.expressions import Resource
 from einthoven.workflow.flaws import Mode
+from einthoven.workflow.fusion import fuse, groups_of
 from einthoven.workflow.reader import BYTES_MAX
 
 __all__ = ["command"]
 
+_WIDE: Final = 200
+"""Columns where nobody says how many there are."""
 EXIT_FAILED: Final = 1
 """The run did not succeed, or the workflow has errors."""
 SHIPPED: Final = {"ecg-near-real-time": "near_real_time.yaml", "ecg-batch": "batch.yaml"}
@@ -90,24 +94,43 @@ def check_(sources: tuple[str, ...], lenient: bool, as_json: bool) -> int:
 
 @command.command(name="show")
 @click.argument("source", metavar="FILE")
+@click.option("--run", "run", metavar="RUN", help="Also how far this run of it has come.")
+@click.option("--organisation", default=MAIN, show_default=True, help="Whose run.")
 @_lenient
-def show(source: str, lenient: bool) -> None:
-    """Draw a workflow as a tree: what runs after what, side by side or as one of several."""
+@with_settings("data_folder", "database")
+def show(source: str, run: str | None, organisation: str, lenient: bool, **flags: Any) -> None:
+    """Draw a workflow as a tree: what runs after what, side by side or as one of several.
+
+    Functions with the same mark (⧉1) are one invocation where this program has them all. Of a run: how many
+    invocations of each function have succeeded and failed.
+    """
     checked = check_document(_document(source), "lenient" if lenient else "strict", source)
     if checked.workflow is None:
         return
+    program = fuse(compile_workflow(checked), partial(_place, frozenset(ECG_FUNCTION_TYPES), True))
+    marks = {name: k for k, group in enumerate(groups_of(program), 1) for name in group}
+    counts: Counter[tuple[str, bool]] = Counter()
+    if run is not None:
+        with _opened({**flags, "store": ""}) as database, closing(database.connect()) as connection:
+            for one in entries_of(connection, run_of(connection, organisation, run).number):
+                for name in one.path.rpartition("/")[2].split("+"):
+                    counts[name, one.is_failure] += 1
     console = Console()
     if not console.is_terminal:
-        console.width = 200
-    console.print(_drawn(tree_of(checked.workflow)))
+        console.width = _WIDE
+    console.print(_drawn(tree_of(checked.workflow), marks, counts))
 
 
-def _drawn(node: Any) -> Tree:
+def _drawn(node: Drawn, marks: Mapping[str, int], counts: Mapping[tuple[str, bool], int]) -> Tree:
     label = Text(node.kind, style="cyan").append(f" {node.name}", style="bold")
-    label.append(f"  {node.detail}", style="dim") if node.detail else None
+    if node.kind == "function":
+        done, failed = counts.get((node.name, False), 0), counts.get((node.name, True), 0)
+        label.append(f" ⧉{marks[node.name]}" if node.name in marks else "", style="magenta")
+        label.append(f" ✓ {done}" if done else "", style="green")
+        label.append(f" ✗ {failed}" if failed else "", style="red")
+    label.append(f"  {node.detail}" if node.detail else "", style="dim")
     tree = Tree(label)
-    for one in node.inner:
-        tree.children.append(_drawn(one))
+    tree.children.extend(_drawn(one, marks, counts) for one in node.inner)
     return tree
 
 
@@ -201,12 +224,8 @@ def redrive(run: str, **options: Any) -> int:
 @_with_runs
 def runs_(**options: Any) -> None:
     """List runs, the newest first."""
-    with _opened(options) as database:
-        connection = database.connect()
-        try:
-            found = list_runs(connection, options["organisation"])
-        finally:
-            connection.close()
+    with _opened(options) as database, closing(database.connect()) as connection:
+        found = list_runs(connection, options["organisation"])
     printed([_row(one) for one in found], as_table=not options["as_json"])
 
 

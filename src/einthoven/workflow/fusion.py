@@ -35,7 +35,7 @@ from einthoven.workflow.program import (
 )
 from einthoven.workflow.scopes import Reach
 
-__all__ = ["Place", "fuse"]
+__all__ = ["Place", "fuse", "groups_of"]
 
 Place = Callable[[str, Resource | None], str | None]
 """Where a function of a type with a resource will run; None where that is not known."""
@@ -45,6 +45,33 @@ def fuse(program: Program, place_of: Place) -> Program:
     """The program with consecutive functions of one place joined."""
     spaces = {name: _fused_space(space, place_of) for name, space in program.subs.items()}
     return msgspec.structs.replace(program, main=_fused_space(program.main, place_of), subs=spaces)
+
+
+def groups_of(program: Program) -> list[tuple[str, ...]]:
+    """The names of the functions of each fused invocation, in the order of the document."""
+    found: list[tuple[str, ...]] = []
+    for space in (*program.subs.values(), program.main):
+        _gather(space.body, found)
+    return found
+
+
+def _gather(steps: Steps, found: list[tuple[str, ...]]) -> None:
+    for step in steps:
+        match step:
+            case FusedStep():
+                found.append(tuple(stage.name for stage in step.stages))
+            case IfStep():
+                _gather(step.then, found)
+                _gather(step.otherwise, found)
+            case SwitchStep():
+                for case in step.cases:
+                    _gather(case.body, found)
+                _gather(step.default, found)
+            case ParallelStep():
+                for section in step.sections:
+                    _gather(section, found)
+            case SequenceStep() | ForStep() | WhileStep() | ParallelForStep():
+                _gather(step.body, found)
 
 
 def _fused_space(space: Space, place_of: Place) -> Space:

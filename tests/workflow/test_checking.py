@@ -180,7 +180,8 @@ ROWS = [
         with_subs(sub("a", inner(fn("g"))) * 2, fn("f", "", "", type_="a"))
         .replace('\n- {name: "a"', '\n- {name: §"a"').replace('§"a"', '"a"', 1)),
     Row("E203", f"{F}.dataIns[1].name",
-        HEAD + fn("f", "x number w/n; x number w/n").replace('"w/n"}, {name: ', '"w/n"}, {name: §'), TOLERATED),
+        HEAD + fn("f", "x number w/n; x number w/n").replace('"w/n"}, {name: ', '"w/n"}, {name: §'),
+        TOLERATED),
     Row("E203", "workflowBody[0].for.loopCounter.name",
         HEAD + loop("for", "l", INNER, "i number w/n").replace('Counter: {name: "i"', 'Counter: {name: §"i"'),
         TOLERATED),
@@ -202,17 +203,20 @@ ROWS = [
     Row("E301", f"{F}.dataIns[0].source", HEAD + fn("f", "x number n").replace('"n"}]', '§"n"}]')),
     Row("E301", "workflowBody[0].sequence.dataOuts[0].source",
         HEAD + sequence("q", INNER, outs="y file s3://b/k").replace('"s3:', '§"s3:')),
-    Row("E302", f"{F}.dataIns[0].source", HEAD + fn("f", "x number nobody/n").replace('"nob', '§"nob'), TOLERATED),
+    Row("E302", f"{F}.dataIns[0].source", HEAD + fn("f", "x number nobody/n").replace('"nob', '§"nob'),
+        TOLERATED),
     Row("E303", f"{F}.dataIns[0].source", HEAD + fn("f", "x number w/z").replace('"w/z', '§"w/z'), TOLERATED),
     Row("E304", f"{F}.dataIns[0].source",
         HEAD + fn("f", "x number g/y").replace('"g/y', '§"g/y') + fn("g"), TOLERATED),
     Row("E305", "workflowBody[1].function.dataIns[0].source",
         HEAD + sequence("q", inner(fn("g"))) + fn("f", "x number g/y").replace('"g/y', '§"g/y'), TOLERATED),
     Row("E306", "workflowBody[0].parallel.parallelBody[1].section[0].function.dataIns[0].source",
-        HEAD + parallel("p", inner(fn("a")), inner(fn("b", "x number a/y"))).replace('"a/y', '§"a/y'), TOLERATED),
+        HEAD + parallel("p", inner(fn("a")), inner(fn("b", "x number a/y"))).replace('"a/y', '§"a/y'),
+        TOLERATED),
     Row("E307", f"{F}.dataIns[0]", HEAD + fn("f", "x number").replace("[{", "[§{", 1)),
     Row("E307", f"{F}.dataIns[0]",
-        HEAD + fn("f").replace("dataIns: []", f"dataIns: [§{port('x file', prop('datatransfer', 'upload'))}]"),
+        HEAD + fn("f", "x file").replace("[{", "[§{", 1).replace(
+            '"file"', '"file", ' + prop("datatransfer", "upload")),
         TOLERATED),
     Row("E307", "dataIns[0]",
         HEAD.replace('- {name: "n", type: "number", source: "n"}', '- §{name: "n", type: "number"}')
@@ -222,13 +226,15 @@ ROWS = [
     Row("E308", "dataIns[0]",
         HEAD.replace('- {name: "n"', '- §{value: "1", name: "n"') + fn("f", "x number w/n")),
     Row("E309", "workflowBody[0].parallel.dataOuts[0].source",
-        HEAD + parallel("p", inner(fn("a")), inner(fn("b")), outs="y number a/y,b/y").replace('"a/y', '§"a/y'),
+        HEAD + parallel("p", inner(fn("a")), inner(fn("b")), outs="y number a/y,b/y").replace('"a/', '§"a/'),
         TOLERATED),
     Row("E309", "workflowBody[0].for.dataOuts[0].source",
-        HEAD + loop("for", "l", inner(fn("a"), fn("b")), outs="y number a/y,b/y").replace('"a/y', '§"a/y'), TOLERATED),
+        HEAD + loop("for", "l", inner(fn("a"), fn("b")), outs="y number a/y,b/y").replace('"a/y', '§"a/y'),
+        TOLERATED),
     Row("E310", f"{F}.dataIns[0].source", HEAD + fn("f", "x string w/n").replace('"w/n', '§"w/n'), TOLERATED),
     Row("E310", "workflowBody[0].for.loopCounter.to",
-        HEAD + loop("for", "l", INNER, counter='name: "i", type: "number", from: "0", to: §"w/s"'), TOLERATED),
+        HEAD + loop("for", "l", INNER, counter='name: "i", type: "number", from: "0", to: §"w/s"'),
+        TOLERATED),
     Row("E310", f"{F}.dataIns[0].constraints[0].value",
         HEAD + fn("f").replace("dataIns: []", "dataIns: [" + port(
             "x array w/c", constraint("element-index", "0:w/s").replace('"0:', '§"0:')) + "]"), TOLERATED),
@@ -238,7 +244,8 @@ ROWS = [
     Row("E311", f"{F}.dataIns[0].value", HEAD + fn("f", "x number =five").replace('"five', '§"five')),
     Row("E311", "workflowBody[0].switch.cases[0].value",
         HEAD + switch("k", case("x", INNER), "l number w/n").replace('"x"', '§"x"', 1)),
-    Row("E312", f"{F}.dataOuts[0].type", HEAD + fn("f", outs="y Number").replace('"Number', '§"Number'), TOLERATED),
+    Row("E312", f"{F}.dataOuts[0].type", HEAD + fn("f", outs="y Number").replace('"Number', '§"Number'),
+        TOLERATED),
     Row("E313", "workflowBody[0].parallelFor.dataOuts[0]",
         HEAD + loop("parallelFor", "l", inner(fn("g")), outs="r number g/y").replace(
             'dataOuts: [{name: "r"', 'dataOuts: [§{name: "r"'), TOLERATED),
@@ -310,7 +317,8 @@ ROWS = [
         HEAD + fn("f", more=prop("resource", "nowhere").replace('"nowhere"', '§"nowhere"'))),
     Row("E605", f"{F}.dataIns[0].name",
         HEAD + fn("f", "aws_secret_access_key string w/s").replace('"aws', '§"aws'), TOLERATED),
-    Row("W601", f"{F}.properties[0]", HEAD + fn("f", more=prop("colour", "red").replace("[", "[§")), TOLERATED),
+    Row("W601", f"{F}.properties[0]", HEAD + fn("f", more=prop("colour", "red").replace("[", "[§")),
+        TOLERATED),
     Row("W603", F, HEAD + fn("f").replace("function: {", "function: §{"), TOLERATED),
     Row("W606", f"{F}.dataOuts[0]", HEAD + fn("f").replace("dataOuts: [", "dataOuts: [§"), TOLERATED),
     Row("W607", "workflowBody[0].while",
@@ -825,7 +833,7 @@ def test_what_no_tool_may_write_is_an_error_in_lenient_mode_too() -> None:
         assert errors_of(text), text
 
 
-# -------------------------------------------------------------------- workflows of this project, and public ones
+# -------------------------------------------------------------------- our workflows, and public ones
 
 
 @pytest.mark.parametrize("name", ["near_real_time", "batch"])

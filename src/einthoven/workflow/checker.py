@@ -896,7 +896,10 @@ class _Checker:
             plans += [] if number is None else [number]
         if sorted(plans) != list(range(len(plans))):
             self._say(
-                "E507", (*path, "constraints"), "the plans are not numbered 0, 1, 2 and so on.", "Number them so."
+                "E507",
+                (*path, "constraints"),
+                "the plans are not numbered 0, 1, 2 and so on.",
+                "Number them so.",
             )
         if stand == "while" and "X-maxIterations" not in seen:
             self._say("W607", path, "it may run 10,000 times.", "Add the constraint X-maxIterations.")

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from einthoven.clock import SystemClock, VirtualClock
-from einthoven.errors import Conflict, DatabaseUnavailable, NotFound
+from einthoven.errors import Conflict, DatabaseUnavailable, NotFound, ObjectDamaged
 from einthoven.runtime.conducting import Conductor, InProcess
 from einthoven.runtime.workflow_runs import WorkflowInvalid, WorkflowRuns
-from einthoven.storage import Connection, Database, open_database
+from einthoven.storage import Connection, Database, FolderStore, open_database
 from einthoven.storage.database import Statements
 from einthoven.storage.runs import entries_of, list_runs
 from einthoven.workflow import Done, Entry, Failure
@@ -223,6 +223,52 @@ def test_a_workflow_with_errors_is_not_begun(database: Database) -> None:
         runs_on(database, Slow()).begin(WORKFLOW.replace(b"first/y", b"frist/y"), {})
     assert [one.code for one in raised.value.flaws if one.severity == "error"] == ["E302"]
     assert states(database) == []
+
+
+LARGE = b"""
+name: "w"
+dataIns: [{name: "n", type: "number", source: "n"}]
+workflowBody:
+- function:
+    name: "a"
+    type: "large"
+    dataIns: [{name: "n", type: "number", source: "w/n"}]
+    dataOuts: [{name: "list", type: "array"}]
+- function:
+    name: "b"
+    type: "length"
+    dataIns: [{name: "list", type: "array", source: "a/list"}]
+    dataOuts: [{name: "y", type: "number"}]
+dataOuts: [{name: "y", type: "number", source: "b/y"}, {name: "list", type: "array", source: "a/list"}]
+"""
+
+
+def test_what_is_large_lies_in_the_store_and_goes_with_the_run(database: Database, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    functions = {"large": lambda n: {"list": list(range(n))}, "length": lambda list: {"y": len(list)}}  # noqa: A006
+    clock = SystemClock()
+    runs = WorkflowRuns(
+        database, Conductor(InProcess(functions), slots=1, clock=clock), clock, store=store, holder="one"
+    )
+    small, large = runs.begin(LARGE, {"n": 10}), runs.begin(LARGE, {"n": 100_000})
+    assert asyncio.run(runs.drive(small)) == Done({"y": 10, "list": list(range(10))})
+    assert list(store.names()) == []
+    expected = Done({"y": 100_000, "list": list(range(100_000))})
+    assert asyncio.run(runs.drive(large)) == expected
+    kept = list(store.names())
+    assert len(kept) == 2, "one of the invocation, one of the run"
+    assert asyncio.run(runs.drive(runs.resume(large.id))) == expected
+    with closing(database.connect()) as connection:
+        assert max(len(one.content) for one in entries_of(connection, large.number)) < 300
+    store.put(kept[0], b"other")
+    store.put(kept[1], b"other")
+    with pytest.raises(ObjectDamaged):
+        asyncio.run(runs.drive(runs.resume(large.id)))
+    runs.forget(large.id)
+    assert list(store.names()) == []
+    with pytest.raises(NotFound):
+        runs.resume(large.id)
+    runs.close()
 
 
 CHILD = """

@@ -433,10 +433,9 @@ def test_elements_are_chosen_before_they_are_distributed() -> None:
 
 
 def test_one_index_without_distribution_gives_the_element() -> None:
-    text = HEAD + call("a", "", "same").replace(
-        "dataIns: []",
-        'dataIns: [{name: "x", type: "number", source: "w/items", constraints: [{name: "element-index", value: "w/n"}]}]',
-    )
+    index = 'constraints: [{name: "element-index", value: "w/n"}]'
+    port = f'dataIns: [{{name: "x", type: "number", source: "w/items", {index}}}]'
+    text = HEAD + call("a", "", "same").replace("dataIns: []", port)
     assert outputs(text + outs("r number a/y"), {"same": same}, {"n": 1, "items": [4, 5, 6]}) == {"r": 5}
 
 

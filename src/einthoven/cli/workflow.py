@@ -6,11 +6,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from importlib.resources import files
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +26,11 @@ from einthoven.clock import SystemClock
 from einthoven.errors import InputInvalid, RecordingNotFound
 from einthoven.runtime.conducting import Conductor, Elsewhere, InProcess, Routed
 from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, ecg_functions, holding
+from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns, check_document
 from einthoven.server.accounts import MAIN
 from einthoven.server.wire import utc_text
-from einthoven.storage import Database, open_database
+from einthoven.storage import Database, open_database, open_store
 from einthoven.storage.runs import KeptRun, entries_of, list_runs, run_of
 from einthoven.workflow import Done, Entry, Failure, Policy, Warn, check_text, compile_workflow
 from einthoven.workflow.drawing import Drawn, tree_of
@@ -220,6 +219,15 @@ def redrive(run: str, **options: Any) -> int:
         return _driven(session, again, as_json=options["as_json"])
 
 
+@command.command(name="forget")
+@click.argument("run", metavar="RUN")
+@_with_runs
+def forget(run: str, **options: Any) -> None:
+    """Remove a run that has ended, and what its invocations gave; objects that its functions wrote stay."""
+    with _session(options) as session:
+        session.runs.forget(run)
+
+
 @command.command(name="runs")
 @_with_runs
 def runs_(**options: Any) -> None:
@@ -349,11 +357,7 @@ def _session(options: dict[str, Any]) -> Iterator[_Session]:
             **ecg_functions(options["store"], options["chunk_min"] * 60.0),
             **_module(options["module"]),
         }
-        pool: Executor
-        if workers > 1:
-            pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        else:
-            pool = ThreadPoolExecutor(1)
+        pool = WorkerPool(workers)
         own, elsewhere = InProcess(functions, pool, holding(options["store"])), _elsewhere()
         invoker = own if elsewhere is None else Routed(own, elsewhere, prefers_own=not options["elsewhere"])
         clock = SystemClock()
@@ -366,12 +370,13 @@ def _session(options: dict[str, Any]) -> Iterator[_Session]:
             org=options["organisation"],
             policy=policy,
             place_of=partial(_place, frozenset(functions), not options["elsewhere"]),
+            store=open_store(options["store"]),
         )
         try:
             yield _Session(runs, elsewhere)
         finally:
             runs.close()
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.close()
 
 
 def _place(own: frozenset[str], prefers_own: bool, type_: str, resource: Resource | None) -> str | None:

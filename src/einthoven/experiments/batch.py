@@ -4,11 +4,9 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.resources import files
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +18,7 @@ from einthoven.records import open_recording, write_recording
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.conducting import Conductor, InProcess
 from einthoven.runtime.ecg_functions import ecg_functions, holding
+from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import Database, open_database
@@ -100,7 +99,7 @@ def _run(folder: Path, plan: BatchPlan) -> BatchRun:
         )
     document = files("einthoven.workflow").joinpath("ecg", "batch.yaml").read_bytes()
     makespans: list[float] = []  # the first, in many chunks, wakes every worker
-    with tempfile.TemporaryDirectory(dir=folder) as place, _workers(plan.workers) as pool:
+    with tempfile.TemporaryDirectory(dir=folder) as place, closing(WorkerPool(plan.workers)) as pool:
         database = _database(Path(place))
         clock = SystemClock()
         for repeat in range(_REPEATS + 1):
@@ -140,15 +139,6 @@ def _run(folder: Path, plan: BatchPlan) -> BatchRun:
         identical=is_identical,
         article_s=ARTICLE.get(plan.hours),
     )
-
-
-@contextmanager
-def _workers(count: int) -> Iterator[Executor]:
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _database(folder: Path) -> Database:

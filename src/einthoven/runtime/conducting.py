@@ -13,15 +13,14 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
-
-import msgspec
+from typing import Any, NamedTuple, Protocol
 
 from einthoven.clock import Clock
 from einthoven.errors import DefectError, EinthovenError
+from einthoven.runtime.claims import Claims
+from einthoven.runtime.worker_pool import WorkerDied, WorkerPool
 from einthoven.storage import Connection
 from einthoven.storage.runs import KeptEntry, append_entries
 from einthoven.workflow import (
@@ -54,8 +53,6 @@ __all__ = [
     "JournalWriter",
     "Routed",
     "RunJournal",
-    "entry_of",
-    "packed_entry",
 ]
 
 
@@ -301,18 +298,18 @@ class InProcess:
 
     Parameters
     ----------
-    pool : where they run; None: in the event loop's own thread, for functions that take no time.
+    workers : who calls them; None: the event loop's own thread, for functions that take no time.
     holding : see `Holding`.
     """
 
     def __init__(
         self,
         functions: Mapping[str, Callable[..., Any]],
-        pool: Executor | None = None,
+        workers: WorkerPool | None = None,
         holding: Holding | None = None,
     ) -> None:
         self._functions = functions
-        self._pool = pool
+        self._workers = workers
         self._holding = holding
 
     def knows(self, type_: str) -> bool:
@@ -322,9 +319,12 @@ class InProcess:
     async def invoke(self, invoke: Invoke) -> Any:
         """See `Invoker`."""
         call = self._call(invoke)
-        if self._pool is None:
+        if self._workers is None:
             return call()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        try:
+            return await self._workers.call(call)
+        except WorkerDied:
+            raise InvocationBroke("transport", "a worker died") from None
 
     def _call(self, invoke: Invoke) -> Callable[[], Any]:
         if not invoke.stages:
@@ -396,32 +396,20 @@ class Routed:
 # -------------------------------------------------------------------- the journal
 
 
-def packed_entry(entry: Entry) -> bytes:
-    """An entry as it is kept."""
-    return msgspec.msgpack.encode(entry)
-
-
-def entry_of(content: bytes) -> Entry:
-    """What `packed_entry` packed."""
-    found: Entry = _ENTRY.decode(content)
-    return found
-
-
-_ENTRY: Final = msgspec.msgpack.Decoder(Entry)
-
-
 class JournalWriter:
     """Writes the journals of runs into a database: a thread of its own takes what waits into one transaction.
 
     Parameters
     ----------
     connect : opens the connection, in the writer's thread.
+    claims : says how an entry is kept; asked in the writer's thread.
     """
 
-    def __init__(self, connect: Callable[[], Connection], clock: Clock) -> None:
+    def __init__(self, connect: Callable[[], Connection], clock: Clock, claims: Claims) -> None:
         self._connect = connect
         self._clock = clock
-        self._waiting: list[tuple[int, KeptEntry]] = []
+        self._claims = claims
+        self._waiting: list[_Waiting] = []
         self._appended = self._written = 0
         self._changed = threading.Condition()
         self._broken: dict[int, EinthovenError] = {}
@@ -430,19 +418,19 @@ class JournalWriter:
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
 
-    def of(self, run: int) -> "RunJournal":
-        """The journal of one run, by its number."""
+    def of(self, run: int, id_: str) -> "RunJournal":
+        """The journal of one run, by its number and its name."""
         with self._changed:
             self._broken.pop(run, None)
-        return RunJournal(self, run)
+        return RunJournal(self, run, id_)
 
-    def append(self, run: int, path: str, entry: Entry) -> None:
+    def append(self, run: int, id_: str, path: str, entry: Entry) -> None:
         """Hand over an entry; raises what kept an earlier one of the run from being written."""
-        kept = KeptEntry(path, isinstance(entry, Failure), self._clock.utc_ns(), packed_entry(entry))
+        waiting = _Waiting(run, id_, path, entry, self._clock.utc_ns())
         with self._changed:
             if run in self._broken:
                 raise self._broken[run]
-            self._waiting.append((run, kept))
+            self._waiting.append(waiting)
             self._appended += 1
             self._changed.notify()
 
@@ -476,8 +464,9 @@ class JournalWriter:
             error: EinthovenError | None = None
             try:
                 connection = connection or self._connect()
+                kept = [(one.run, self._kept(one)) for one in entries]
                 with connection.writing() as statements:
-                    append_entries(statements, entries)
+                    append_entries(statements, kept)
             except EinthovenError as unwritten:
                 error = unwritten
             except Exception as unknown:  # noqa: BLE001 - whoever waits must be told
@@ -487,11 +476,15 @@ class JournalWriter:
         if connection is not None:
             connection.close()
 
-    def _tell(self, entries: list[tuple[int, KeptEntry]], error: EinthovenError | None) -> None:
+    def _kept(self, one: "_Waiting") -> KeptEntry:
+        content = self._claims.packed(one.id_, one.entry)
+        return KeptEntry(one.path, isinstance(one.entry, Failure), one.ended_ns, content)
+
+    def _tell(self, entries: list["_Waiting"], error: EinthovenError | None) -> None:
         with self._changed:
             self._written += len(entries)
             if error is not None:
-                self._broken.update((run, error) for run, _ in entries)
+                self._broken.update((one.run, error) for one in entries)
             reached = [one for one in self._told if one.after <= self._written]
             self._told = [one for one in self._told if one.after > self._written]
             answers = [(one, self._broken.get(one.run)) for one in reached]
@@ -502,17 +495,26 @@ class JournalWriter:
 class RunJournal:
     """The journal of one run; see `Journal`."""
 
-    def __init__(self, writer: JournalWriter, run: int) -> None:
+    def __init__(self, writer: JournalWriter, run: int, id_: str) -> None:
         self._writer = writer
         self._run = run
+        self._id = id_
 
     def append(self, path: str, entry: Entry) -> None:
         """See `Journal`; raises what kept an earlier entry from being written."""
-        self._writer.append(self._run, path, entry)
+        self._writer.append(self._run, self._id, path, entry)
 
     async def flush(self) -> None:
         """See `Journal`."""
         await self._writer.flush(self._run)
+
+
+class _Waiting(NamedTuple):
+    run: int
+    id_: str
+    path: str
+    entry: Entry
+    ended_ns: int
 
 
 class _Told(NamedTuple):

@@ -13,8 +13,9 @@ import msgspec
 
 from einthoven.clock import Clock
 from einthoven.errors import Conflict, InputInvalid
-from einthoven.runtime.conducting import Conductor, JournalWriter, entry_of, packed_entry
-from einthoven.storage import Connection, Database
+from einthoven.runtime.claims import Claims
+from einthoven.runtime.conducting import Conductor, JournalWriter
+from einthoven.storage import Connection, Database, ObjectStore
 from einthoven.storage.leases import give_back, take_lease
 from einthoven.storage.runs import (
     KeptRun,
@@ -22,6 +23,7 @@ from einthoven.storage.runs import (
     begin_run,
     end_run,
     entries_of,
+    forget_run,
     reopen_run,
     run_of,
     unfinished_runs,
@@ -81,6 +83,7 @@ class WorkflowRuns:
     Parameters
     ----------
     place_of : where functions run; those of one place are made one invocation. None: none are.
+    store : where large entries lie; None: in the database, as small ones.
     holder : this process, among those that share the database.
     """
 
@@ -93,6 +96,7 @@ class WorkflowRuns:
         org: str = "default",
         policy: Policy | None = None,
         place_of: Place | None = None,
+        store: ObjectStore | None = None,
         holder: str | None = None,
     ) -> None:
         self._database = database
@@ -101,6 +105,7 @@ class WorkflowRuns:
         self._org = org
         self._policy = policy
         self._place_of = place_of
+        self._claims = Claims(store)
         self._holder = holder or secrets.token_hex(8)
         self._writer: JournalWriter | None = None
 
@@ -144,7 +149,7 @@ class WorkflowRuns:
         DatabaseUnavailable : the journal cannot be written; the run can be resumed.
         """
         if run.state != "going":
-            return entry_of(run.outcome or b"")
+            return self._claims.entry(run.outcome or b"")
         self._take(run)
         entries = self._with(lambda connection: entries_of(connection, run.number))
         checked = check_document(run.document, "lenient" if run.mode == "lenient" else "strict", run.id)
@@ -153,12 +158,12 @@ class WorkflowRuns:
             program if self._place_of is None else fuse(program, self._place_of),
             run.id,
             msgspec.json.decode(run.inputs),
-            known={one.path: entry_of(one.content) for one in entries},
+            known={one.path: self._claims.entry(one.content) for one in entries},
             policy=self._policy,
         )
         if self._writer is None:
-            self._writer = JournalWriter(self._database.connect, self._clock)
-        journal = self._writer.of(run.number)
+            self._writer = JournalWriter(self._database.connect, self._clock, self._claims)
+        journal = self._writer.of(run.number, run.id)
         driving = asyncio.ensure_future(
             self._conductor.run(execution, journal=journal, warned=warned, ended=ended)
         )
@@ -201,6 +206,20 @@ class WorkflowRuns:
         failed = self._with(lambda connection: reopen_run(connection, run.number))
         return msgspec.structs.replace(run, state="going", outcome=None, ended_ns=None), failed
 
+    def forget(self, id_: str) -> None:
+        """Remove a run that has ended, with all that is kept of it.
+
+        Raises
+        ------
+        NotFound : no such run.
+        Conflict : it has not ended.
+        """
+        run = self.resume(id_)
+        if run.state == "going":
+            raise Conflict("the run has not ended.", where=id_, remedy="Resume it, or wait for its end.")
+        self._claims.forget(run.id)
+        self._with(lambda connection: forget_run(connection, run.number))
+
     def unfinished(self) -> list[KeptRun]:
         """Runs that nobody has brought to an end."""
         return self._with(unfinished_runs)
@@ -210,7 +229,8 @@ class WorkflowRuns:
             "done" if isinstance(entry, Done) else "cancelled" if entry.code == "R714" else "failed"
         )
         now_ns = self._clock.utc_ns()
-        self._with(lambda connection: end_run(connection, run.number, state, packed_entry(entry), now_ns))
+        outcome = self._claims.packed(run.id, entry)
+        self._with(lambda connection: end_run(connection, run.number, state, outcome, now_ns))
         self._with(lambda connection: give_back(connection, self._holder, _job(run)))
 
     # ---------------------------------------------------------------- whose it is

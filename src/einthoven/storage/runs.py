@@ -20,6 +20,7 @@ __all__ = [
     "begin_run",
     "end_run",
     "entries_of",
+    "forget_run",
     "list_runs",
     "reopen_run",
     "run_of",
@@ -95,6 +96,13 @@ def reopen_run(connection: Connection, run: int) -> int:
             "UPDATE runs SET state = 'going', outcome = NULL, ended_ns = NULL WHERE number = ?", (run,)
         )
         return statements.run("DELETE FROM invocations WHERE run = ? AND is_failure = 1", (run,))
+
+
+def forget_run(connection: Connection, run: int) -> None:
+    """Remove a run and its entries."""
+    with connection.writing() as statements:
+        statements.run("DELETE FROM invocations WHERE run = ?", (run,))
+        statements.run("DELETE FROM runs WHERE number = ?", (run,))
 
 
 def run_of(connection: Connection, org: str, id_: str) -> KeptRun:

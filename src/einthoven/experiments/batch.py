@@ -95,7 +95,7 @@ def bench_batch(plans: Sequence[BatchPlan], told: Callable[[str], None]) -> list
 
 
 def _run(folder: Path, plan: BatchPlan) -> BatchRun:
-    recording = folder / f"hours-{plan.hours:g}"
+    recording = folder / f"record-{round(plan.hours * 3600)}"
     if not recording.with_suffix(".hea").exists():
         write_recording(
             recording, VirtualPatient(3, SCENES["healthy"], fs=_FS, duration_s=plan.hours * 3600.0)

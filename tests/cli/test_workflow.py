@@ -132,6 +132,32 @@ def test_a_run_that_was_killed_is_resumed(folder: Path, capsys: pytest.CaptureFi
     assert called(capsys, "resume", row["run"], *options)[1]["outputs"] == said["outputs"]
 
 
+def test_whoever_interrupts_a_run_is_told_how_to_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "einthoven", "workflow", *RUN, "n=200"],
+        env={**os.environ, "TWICE_PAUSE": "0.02"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    calls = folder / "called"
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s and (not calls.exists() or len(calls.read_text().split()) < 6):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in err
+    _, (row,), _ = called(capsys, "runs")
+    assert f"einthoven workflow resume {row['run']}" in err
+    options = ("--functions", "my_functions", "--workers", "1")
+    code, said, _ = called(capsys, "resume", row["run"], *options)
+    assert (code, len(said["outputs"]["ys"])) == (0, 200), (
+        "at once: whoever is interrupted gives the run back"
+    )
+
+
 def test_the_batch_workflow_comes_with_the_program(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_recording(folder / "one", VirtualPatient(7, SCENES["vt_to_vf"], fs=250.0, duration_s=200.0))
     code, said, _ = called(

@@ -262,7 +262,16 @@ def _driven(session: "_Session", run: KeptRun, *, as_json: bool) -> int:
         *columns, console=console, disable=as_json or not console.is_terminal, transient=True
     ) as progress:
         task = progress.add_task(run.workflow, total=None)
-        entry = asyncio.run(session.drive(run, warnings.append, lambda _: progress.advance(task)))
+        try:
+            entry = asyncio.run(session.drive(run, warnings.append, lambda _: progress.advance(task)))
+        except KeyboardInterrupt:
+            progress.stop()
+            done = int(progress.tasks[0].completed)
+            click.echo(
+                f"{done} invocations are done and kept. To go on: einthoven workflow resume {run.id}",
+                err=True,
+            )
+            raise
     for one in warnings:
         click.echo(f"{one.code} {one.path}: {one.message}", err=True)
     _tell(run, entry, as_json=as_json)

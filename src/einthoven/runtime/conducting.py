@@ -143,6 +143,7 @@ class Conductor:
         self._invoker = invoker
         self._free = slots
         self._clock = clock
+        self._epoch_s = clock.utc_ns() / 1e9 - clock.now_s()
         self._turns: deque[_Going] = deque()
 
     async def run(
@@ -181,7 +182,8 @@ class Conductor:
         return entry
 
     def _now_s(self) -> float:
-        return self._clock.utc_ns() / 1e9
+        """Since 1970, but not put back or forth when somebody sets the machine's clock."""
+        return self._epoch_s + self._clock.now_s()
 
     # ---------------------------------------------------------------- commands
 

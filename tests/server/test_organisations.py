@@ -47,15 +47,14 @@ def test_everybody_sees_all_of_their_own_and_nothing_else(sqlite_served: Served,
                 for sequence in sequences
                 if who == patient
             }
-        for who, device in set(expected[other]) - set(expected[letter]):
-            assert who
+        for _, device in set(expected[other]) - set(expected[letter]):
             assert people["clinician"].get(f"/v1/streams/{device}").status_code == 404
         assert {one["id"] for one in people["admin"].get("/v1/tokens").json()["items"]} == tokens[letter]
         for id_ in tokens[other]:
             assert people["admin"].delete(f"/v1/tokens/{id_}").status_code == 404
         people["admin"].patch("/v1/users/auditor", json={"role": "technician"})
         acts = people["auditor"].get("/v1/audit")
-        assert acts.status_code in (200, 401)  # the auditor's sessions ended with the change
+        assert acts.status_code == 401, "the auditor's sessions ended with the change"
         organisations = people["admin"].get("/v1/organisations").json()["items"]
         assert [one["organisation"] for one in organisations] == [orgs[letter]]
     names = {

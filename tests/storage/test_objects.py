@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from einthoven.errors import EinthovenError, RecordingNotFound, ReferenceRefused, StoreUnavailable
@@ -55,7 +55,13 @@ def test_a_link_may_not_lead_out(tmp_path: Path) -> None:
         FolderStore(root).get("link")
 
 
-@given(name=st.text(max_size=40))
+_PARTS = st.sampled_from(["..", ".", "", "outside", "root", "~", "%2e%2e", "..\\", "\\outside", "../outside"])
+
+
+@given(name=st.lists(_PARTS, min_size=1, max_size=5).map("/".join) | st.text(max_size=40))
+@example("../outside")
+@example("x/../../outside")
+@example("./../outside")
 def test_no_name_reaches_outside(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     folder = tmp_path_factory.mktemp("store")
     (folder / "outside").write_text("secret")

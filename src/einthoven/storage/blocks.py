@@ -23,7 +23,7 @@ _MOST_SAMPLES: Final = int(SEGMENT_MAX_S * MAX_FS)
 _MOST_HEAD_BYTES: Final = 2**12
 _MOST_PACKED_BYTES: Final = 2**20
 _MOST_LEAD: Final = 16
-_NS: Final = 2**63
+_INT64: Final = 2**63
 _TYPES: Final[dict[int, np.dtype[Any]]] = {2: np.dtype(np.int16), 4: np.dtype(np.int32)}
 
 
@@ -57,7 +57,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
                 raise InputInvalid("the name is not 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'.", where=where)
         if len(self.lead) > _MOST_LEAD:
             raise InputInvalid(f"the lead's name has more than {_MOST_LEAD} characters.", where="lead")
-        if not 0 <= self.sequence < _NS or not -_NS <= self.start_ns < _NS:
+        if not 0 <= self.sequence < _INT64 or not -_INT64 <= self.start_ns < _INT64:
             raise InputInvalid("a number does not fit in 64 bits.", where="sequence or start")
         RecordingInfo("segment", self.fs, (Lead("segment", self.gain, self.baseline),), self.count)
         if self.width not in _TYPES or not 0 <= self.count <= min(_MOST_SAMPLES, SEGMENT_MAX_S * self.fs):

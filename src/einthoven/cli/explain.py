@@ -2,17 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import msgspec
 
+from einthoven.cli.picture_files import checked_picture, write_picture
 from einthoven.errors import InputInvalid
 from einthoven.pictures.explanation import draw_explanation
 from einthoven.pictures.reasons import beat_reason, episode_reason, limits_of
 from einthoven.pictures.strips import clock
 from einthoven.records import open_recording
-from einthoven.records.files import write_whole
 from einthoven.runtime.batch import lead_number
 from einthoven.runtime.explaining import Explanation, Moment, explain
 from einthoven.signal.findings import BEAT_CLASSES
@@ -20,8 +20,6 @@ from einthoven.signal.quality import GRADE
 from einthoven.signal.rules import RULES, Criteria
 
 __all__ = ["explain_moment"]
-
-PNG_DPI: Final = 150
 
 
 def explain_moment(
@@ -41,16 +39,11 @@ def explain_moment(
             remedy="Give one; a drawing is of one moment.",
         )
     wanted = Moment.parse(moment)
-    if output is not None and output.suffix.lower() not in {".svg", ".png"}:
-        raise InputInvalid(
-            f"{output.suffix or 'a name without an ending'} is not a kind of drawing.",
-            where=str(output),
-            remedy="Give a name that ends in .svg or .png.",
-        )
+    checked_picture(output)
     with open_recording(files[0]) as source:
         told = explain(source, lead_number(source.info, lead), wanted, criteria)
     path = output or Path(f"{told.recording}-{moment.strip().replace(':', '-')}.svg")
-    write_whole(path, _drawing(told, is_png=path.suffix.lower() == ".png"))
+    write_picture(path, draw_explanation(told).file(f"{told.recording} at {clock(told.start_s)}"))
     click.echo(f"Drawing: {path}", err=True)
     if as_json:
         click.echo(json.dumps(_figures(told)))
@@ -58,21 +51,6 @@ def explain_moment(
         for line in _words(told):
             click.echo(line)
     return 0
-
-
-def _drawing(told: Explanation, *, is_png: bool) -> bytes:
-    text = draw_explanation(told).file(f"{told.recording} at {clock(told.start_s)}")
-    if not is_png:
-        return text.encode()
-    try:
-        import resvg_py  # noqa: PLC0415 - an extra, wanted by this kind of file alone
-    except ImportError:
-        raise InputInvalid(
-            "a PNG needs a library that is not installed.",
-            where="--output",
-            remedy="Install einthoven[plot], or give a name that ends in .svg.",
-        ) from None
-    return bytes(resvg_py.svg_to_bytes(svg_string=text, dpi=PNG_DPI))
 
 
 def _final(told: Explanation) -> str | None:

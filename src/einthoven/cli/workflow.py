@@ -21,9 +21,11 @@ from rich.tree import Tree
 
 from einthoven.cli.machine import workers_here
 from einthoven.cli.offline import printed
+from einthoven.cli.picture_files import checked_picture, write_picture
 from einthoven.cli.setting_flags import resolved, with_settings
 from einthoven.clock import SystemClock
 from einthoven.errors import InputInvalid, RecordingNotFound
+from einthoven.pictures.workflows import draw_workflow
 from einthoven.runtime.conducting import Conductor, Elsewhere, InProcess, Routed
 from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, ecg_functions, holding
 from einthoven.runtime.worker_pool import WorkerPool
@@ -94,15 +96,24 @@ def check_(sources: tuple[str, ...], lenient: bool, as_json: bool) -> int:
 @command.command(name="show")
 @click.argument("source", metavar="FILE")
 @click.option("--run", "run", metavar="RUN", help="Also how far this run of it has come.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a drawing instead: .svg, or .png with einthoven[plot].",
+)
 @click.option("--organisation", default=MAIN, show_default=True, help="Whose run.")
 @_lenient
 @with_settings("data_folder", "database")
-def show(source: str, run: str | None, organisation: str, lenient: bool, **flags: Any) -> None:
-    """Draw a workflow as a tree: what runs after what, side by side or as one of several.
+def show(
+    source: str, run: str | None, output: Path | None, organisation: str, lenient: bool, **flags: Any
+) -> None:
+    """Draw a workflow, as a tree or a picture: what runs after what, side by side or as one of several.
 
     Functions with the same mark (⧉1) are one invocation where this program has them all. Of a run: how many
     invocations of each function have succeeded and failed.
     """
+    checked_picture(output)
     checked = check_document(_document(source), "lenient" if lenient else "strict", source)
     if checked.workflow is None:
         return
@@ -114,6 +125,12 @@ def show(source: str, run: str | None, organisation: str, lenient: bool, **flags
             for one in entries_of(connection, run_of(connection, organisation, run).number):
                 for name in one.path.rpartition("/")[2].split("+"):
                     counts[name, one.is_failure] += 1
+    if output is not None:
+        progress = {name: (counts[name, False], counts[name, True]) for name, _ in counts}
+        picture = draw_workflow(tree_of(checked.workflow), marks, progress)
+        write_picture(output, picture.file(checked.workflow.name))
+        click.echo(f"Drawing: {output}", err=True)
+        return
     console = Console()
     if not console.is_terminal:
         console.width = _WIDE

@@ -1,5 +1,6 @@
 """SVG as text, in millimetres: a drawing is a list of elements, and prints at its true size."""
 
+import re
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -28,6 +29,14 @@ def element(tag: str, content: str = "", **attributes: str | float | None) -> st
         if value is not None
     ]
     return f"<{tag}{''.join(words)}>{content}</{tag}>" if content else f"<{tag}{''.join(words)}/>"
+
+
+_UNWRITABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML cannot carry, escaped or not."""
+
+
+def _written(words: str) -> str:
+    return escape(_UNWRITABLE.sub("\ufffd", words))
 
 
 class Svg:
@@ -91,7 +100,7 @@ class Svg:
         self.add(
             element(
                 "text",
-                escape(words),
+                _written(words),
                 x=x,
                 y=y,
                 font_size=size,
@@ -143,7 +152,7 @@ class Svg:
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{number(self.width_mm)}mm" '
             f'height="{number(self.height_mm)}mm" '
             f'viewBox="0 0 {number(self.width_mm)} {number(self.height_mm)}" role="img" '
-            f'font-family="{FONT}"><title>{escape(title)}</title>{"".join(self._parts)}</svg>'
+            f'font-family="{FONT}"><title>{_written(title)}</title>{"".join(self._parts)}</svg>'
         )
 
     def file(self, title: str) -> str:

@@ -31,6 +31,7 @@ from einthoven.signal.rules import GUARDS, KINDS, ORDERED, RANGES, RULES, Criter
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import open_database
 from einthoven.testing.serving import serving
+from einthoven.workflow import CODES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -78,6 +79,21 @@ def test_the_readme_says_the_notice() -> None:
 
     readme = " ".join(words((ROOT / "README.md").read_text()))
     assert " ".join(words(NOTICE)) in readme
+
+
+def codes_page() -> str:
+    rows = "\n".join(f"| {code} | {meaning} |" for code, meaning in CODES.items())
+    return (
+        "# Codes of workflows\n\n"
+        "What `einthoven workflow check` finds; E are errors, W warnings. In lenient mode many errors are "
+        "warnings with the same code. What goes wrong in a run is in [workflows](../workflows.md#codes).\n\n"
+        f"| code | what |\n|---|---|\n{rows}\n"
+    )
+
+
+def test_the_page_of_codes_is_that_of_the_program() -> None:
+    path = DOCS / "reference" / "workflow-codes.md"
+    assert_current(path, codes_page())
 
 
 def commands_page() -> str:

@@ -132,6 +132,19 @@ def test_a_run_that_was_killed_is_resumed(folder: Path, capsys: pytest.CaptureFi
     assert called(capsys, "resume", row["run"], *options)[1]["outputs"] == said["outputs"]
 
 
+def test_all_that_nobody_drives_is_resumed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [called(capsys, *RUN, f"n={n}")[1]["run"] for n in (1, 2, 3)]
+    database = open_database(str(folder / "state" / "einthoven.db"))
+    with closing(database.connect()) as connection, connection.writing() as statements:
+        statements.run("UPDATE runs SET state = 'going', outcome = NULL WHERE id <> ?", (runs[0],))
+        statements.run("INSERT INTO leases (job, holder, until_ns) VALUES ('run:3', 'other', ?)", (2**62,))
+    options = ("--functions", "my_functions", "--workers", "1", "--all")
+    code, said, err = called(capsys, "resume", *options)
+    assert (code, said["run"], said["outputs"]) == (0, runs[1], {"ys": [0, 2]})
+    assert f"{runs[2]}: another process drives it" in err
+    assert run(["workflow", "resume"]) == 2
+
+
 def test_whoever_interrupts_a_run_is_told_how_to_go_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

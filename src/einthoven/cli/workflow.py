@@ -24,7 +24,7 @@ from einthoven.cli.offline import printed
 from einthoven.cli.picture_files import checked_picture, write_picture
 from einthoven.cli.setting_flags import resolved, with_settings
 from einthoven.clock import SystemClock
-from einthoven.errors import InputInvalid, RecordingNotFound
+from einthoven.errors import Conflict, InputInvalid, RecordingNotFound
 from einthoven.pictures.workflows import draw_workflow
 from einthoven.runtime.conducting import Conductor, Elsewhere, InProcess, Routed
 from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, ecg_functions, holding
@@ -216,12 +216,25 @@ def run_(
 
 
 @command.command(name="resume")
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option("--all", "is_all", is_flag=True, help="Every run that has not ended and that nobody drives.")
 @_with_runs
-def resume(run: str, **options: Any) -> int:
+def resume(run: str | None, is_all: bool, **options: Any) -> int:
     """Go on with a run that was cut off; what it has done is not done again."""
+    if (run is None) != is_all:
+        raise click.UsageError("Give a run, or --all.")
     with _session(options) as session:
-        return _driven(session, session.runs.resume(run), as_json=options["as_json"])
+        if run is not None:
+            return _driven(session, session.runs.resume(run), as_json=options["as_json"])
+        codes: list[int] = []
+        for one in session.runs.unfinished():
+            if one.org != options["organisation"]:
+                continue
+            try:
+                codes.append(_driven(session, one, as_json=options["as_json"]))
+            except Conflict:
+                click.echo(f"{one.id}: another process drives it.", err=True)
+    return max(codes, default=0)
 
 
 @command.command(name="redrive")

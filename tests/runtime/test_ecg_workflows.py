@@ -90,7 +90,8 @@ def test_an_hour_that_is_written_twice_has_one_name(recording: Path, tmp_path: P
 def test_a_recording_that_is_not_there_fails_the_run_without_saying_more(tmp_path: Path) -> None:
     entry, paths = performed(shipped("batch.yaml"), {"ecgDataFilePath": str(tmp_path / "nobody")}, tmp_path)
     assert isinstance(entry, Failure)
-    assert (entry.path, paths) == ("countHours", ["countHours"])
+    assert (entry.path, entry.broke, paths) == ("countHours", "refused", ["countHours"])
+    assert str(tmp_path) not in entry.message, "where it is may say whose it is"
 
 
 def test_the_near_real_time_workflow_gives_by_value_what_the_functions_give(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_stage_wants_one_of_the_two(tmp_path: Path) -> None:
     program = shipped("near_real_time.yaml")
     entry, _ = performed(program, {"ecg": None, "ecgDataFilePath": None}, tmp_path)
     assert isinstance(entry, Failure)
-    assert (entry.path, entry.broke) == ("preprocessing", "function")
+    assert (entry.path, entry.broke) == ("preprocessing", "refused")
 
 
 def test_the_journal_of_a_run_by_reference_holds_no_samples(recording: Path, tmp_path: Path) -> None:

@@ -483,7 +483,7 @@ def test_a_part_of_an_object_that_is_missing_is_an_error() -> None:
 def test_a_missing_input_is_an_error_and_a_null_is_none() -> None:
     text = HEAD + call("a", "x: w/n", "same") + outs("r number a/y")
     lost = failure(text, {"same": same})
-    assert (lost.code, lost.path) == ("R701", "a/x")
+    assert (lost.code, lost.path, lost.message) == ("R701", "a/x", "the inputs of the run have no 'n'")
     assert outputs(text, {"same": same}, {"n": None}) == {"r": None}
     assert failure(text, {"same": same}, {"n": "1"}).code == "R702"
 

@@ -314,7 +314,10 @@ def _tell(run: KeptRun, entry: Entry, *, as_json: bool) -> None:
         return
     if isinstance(entry, Failure):
         click.echo(click.style(f"{entry.code} {entry.path}: {entry.message}", fg="red"), err=True)
-        click.echo(f"einthoven workflow redrive {run.id} repeats what failed, and nothing else.", err=True)
+        if entry.code == "R708":
+            click.echo(
+                f"einthoven workflow redrive {run.id} repeats what failed, and nothing else.", err=True
+            )
         return
     click.echo(f"Run {run.id} is done.", err=True)
     for name, value in entry.outputs.items():

@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from einthoven.clock import Clock
-from einthoven.errors import DefectError, EinthovenError
+from einthoven.errors import DefectError, EinthovenError, Fault
 from einthoven.runtime.claims import Claims
 from einthoven.runtime.worker_pool import WorkerDied, WorkerPool
 from einthoven.storage import Connection
@@ -112,6 +112,10 @@ class Journal(Protocol):
         DatabaseUnavailable : something could not be written.
         """
         ...
+
+
+_KIND_OF_FAULT: Final[dict[Fault, Break]] = {"caller": "refused", "peer": "transport", "ours": "function"}
+"""Of our own errors, whose texts hold no values: what was given is wrong, or something failed for now."""
 
 
 class _Going:
@@ -255,6 +259,8 @@ class Conductor:
             event = Replied(invoke.call, await self._invoker.invoke(invoke))
         except InvocationBroke as broke:
             event = Broke(invoke.call, broke.kind, broke.message, broke.retry_after_s)
+        except EinthovenError as error:
+            event = Broke(invoke.call, _KIND_OF_FAULT[error.fault], error.what)
         except Exception as error:  # noqa: BLE001 - a function may raise anything; its text may hold values
             event = Broke(invoke.call, "function", f"the function broke: {type(error).__name__}")
         self._tell(going, event)

@@ -876,7 +876,7 @@ class Execution:
         for one in step.inputs:
             value = self._input(one, frame.room, path)
             if value is _ABSENT:
-                raise _failed("R701", f"{path}/{one.name}", "nothing that ran gave this input")
+                raise _failed("R701", f"{path}/{one.name}", self._why_absent(one))
             values[one.name] = value
         sent = {one.name: values[one.name] for one in step.inputs if one.is_sent}
         outputs: dict[str, Any] = {}
@@ -889,6 +889,16 @@ class Execution:
             yield from self._invocation(step, step.type, path, sent, outputs)
         outputs.update((one.name, values[one.name]) for one in step.inputs if one.is_forwarded)
         frame.room.outs[step.name] = outputs
+
+    def _why_absent(self, one: Input) -> str:
+        """A key that the inputs of the run lack is named; it is the workflow's word, no value."""
+        space = self._program.main
+        if isinstance(one.value, Take):
+            for reach in one.value.alternatives:
+                if isinstance(reach, Reach) and (reach.room, reach.producer) == ("in", space.name):
+                    keys = [port.key for port in space.inputs if port.name == reach.port]
+                    return f"the inputs of the run have no {(keys or [reach.port])[0]!r}"
+        return "nothing that ran gave this input"
 
     def _fused(self, step: FusedStep, frame: _Frame) -> _Body:
         path = frame.prefix + step.name
@@ -903,7 +913,7 @@ class Execution:
                     value = self._input(wanted, frame.room, frame.prefix + one.name)
                     if value is _ABSENT:
                         where = f"{frame.prefix}{one.name}/{wanted.name}"
-                        raise _failed("R701", where, "nothing that ran gave this input")
+                        raise _failed("R701", where, self._why_absent(wanted))
                     if wanted.is_sent:
                         sent[f"{one.name}/{wanted.name}"] = value
                 if wanted.is_sent:

@@ -137,6 +137,28 @@ def test_an_answer_without_end_is_not_read_to_its_end() -> None:
     assert (entry.broke, str(ANSWER_MAX_BYTES) in entry.message) == ("reply", True)
 
 
+def test_inputs_that_are_too_large_are_not_sent() -> None:
+    seen: list[int] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(len(await request.read()))
+        return web.json_response({"y": "taken"})
+
+    async def run(length: int) -> Any:
+        functions = HttpFunctions(inputs_max_bytes=1000)
+        async with serving(answer) as address:
+            try:
+                execution = Execution(program(address), "r", {"x": "8" * length})
+                return await Conductor(functions, slots=1, clock=SystemClock()).run(execution)
+            finally:
+                await functions.close()
+
+    assert asyncio.run(run(900)) == Done({"y": "taken"})
+    entry = asyncio.run(run(1000))
+    assert isinstance(entry, Failure)
+    assert (entry.code, entry.broke, len(seen), "88" in entry.message) == ("R713", "payload", 1, False)
+
+
 def test_nobody_there_is_a_failed_way() -> None:
     async def run() -> Any:
         functions = HttpFunctions()

@@ -10,10 +10,12 @@ from einthoven.runtime.conducting import FunctionRefused, InvocationBroke
 from einthoven.workflow import Invoke
 from einthoven.workflow.execution import Break
 
-__all__ = ["ANSWER_MAX_BYTES", "HttpFunctions"]
+__all__ = ["ANSWER_MAX_BYTES", "INPUTS_MAX_BYTES", "HttpFunctions"]
 
 ANSWER_MAX_BYTES: Final = 64 * 2**20
 """A longer answer is not read."""
+INPUTS_MAX_BYTES: Final = 32 * 2**20
+"""Longer inputs are not sent: it is what serverless platforms take at most. The rest goes by reference."""
 
 
 class HttpFunctions:
@@ -22,7 +24,8 @@ class HttpFunctions:
     The header ``Idempotency-Key`` is the same in every attempt of an invocation, and after a restart.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inputs_max_bytes: int = INPUTS_MAX_BYTES) -> None:
+        self._inputs_max_bytes = inputs_max_bytes
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -39,11 +42,15 @@ class HttpFunctions:
             connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(timeout=limits, connector=connector)
         host = urlsplit(invoke.resource.address).hostname
+        body = msgspec.json.encode(invoke.inputs)
+        if len(body) > self._inputs_max_bytes:
+            said = f"the inputs have {len(body)} bytes, and {host} is sent {self._inputs_max_bytes} at most"
+            raise InvocationBroke("payload", f"{said}: pass them by reference")
         headers = {"Content-Type": "application/json", "Idempotency-Key": invoke.key}
         try:
             async with self._session.post(
                 invoke.resource.address,
-                data=msgspec.json.encode(invoke.inputs),
+                data=body,
                 headers=headers,
                 allow_redirects=False,
             ) as answer:

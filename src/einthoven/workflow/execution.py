@@ -83,9 +83,10 @@ __all__ = [
     "what_is_wrong",
 ]
 
-Break = Literal["transport", "timeout", "throttled", "server", "refused", "function", "reply"]
+Break = Literal["transport", "timeout", "throttled", "server", "refused", "payload", "function", "reply"]
 """Why an attempt failed: the way there, no answer in time, too many calls, the other end, a call that it will
-never take, an ``error`` that the function itself gave, an answer that is none."""
+never take, inputs that are too large to be sent, an ``error`` that the function itself gave, an answer that is
+none."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,7 +316,7 @@ class _Task:
 
 _TRIED_AGAIN: Final[frozenset[Break]] = frozenset({"transport", "timeout", "throttled"})
 """Also where the workflow does not ask for it."""
-_IN_VAIN: Final[frozenset[Break]] = frozenset({"refused"})
+_IN_VAIN: Final[frozenset[Break]] = frozenset({"refused", "payload"})
 """Not even where it does."""
 
 
@@ -1000,7 +1001,8 @@ class Execution:
         for timer in timers:
             self._forget(timer)
         said = f"{last.message} ({attempt} attempts)" if attempt > 1 else last.message
-        raise _Failed(Failure(code="R708", path=path, message=said, broke=last.kind))
+        code = "R713" if last.kind == "payload" else "R708"
+        raise _Failed(Failure(code=code, path=path, message=said, broke=last.kind))
 
     def _pause(self, path: str, repetition: int, retry_after_s: float | None, key: str) -> _Body:
         """Before a repetition: longer each time, and not the same for everybody."""

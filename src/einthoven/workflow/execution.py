@@ -84,9 +84,9 @@ __all__ = [
 ]
 
 Break = Literal["transport", "timeout", "throttled", "server", "refused", "payload", "function", "reply"]
-"""Why an attempt failed: the way there, no answer in time, too many calls, the other end, a call that it will
-never take, inputs that are too large to be sent, an ``error`` that the function itself gave, an answer that is
-none."""
+"""Why an attempt failed: the way there, no answer in time, too many calls, the other end, a call that it
+will never take, inputs that are too large to be sent, an ``error`` that the function itself gave, an answer
+that is none."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -128,7 +128,7 @@ def test_a_run_that_was_killed_is_resumed(folder: Path, capsys: pytest.CaptureFi
         statements.run("UPDATE leases SET until_ns = 0")
     code, said, _ = called(capsys, "resume", row["run"], *options)
     assert (code, said["outputs"]) == (0, {"ys": [2 * k for k in range(12)]})
-    assert len(calls.read_text().split()) <= 13, "only what was in flight is done again"
+    assert len(calls.read_text().split()) <= 15, "only what was in flight or not yet written is done again"
     assert called(capsys, "resume", row["run"], *options)[1]["outputs"] == said["outputs"]
 
 

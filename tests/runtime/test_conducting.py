@@ -137,10 +137,12 @@ def test_a_deadline_is_kept_to_ten_milliseconds_and_the_invocation_ended() -> No
         await asyncio.sleep(0)
         return entry, took_s, invoker.flying
 
-    entry, took_s, flying = asyncio.run(run())
-    assert isinstance(entry, Failure)
-    assert (entry.code, flying) == ("R711", 0)
-    assert 0.099 <= took_s < 0.15
+    tries = [asyncio.run(run()) for _ in range(5)]
+    assert all(isinstance(entry, Failure) and entry.code == "R711" for entry, _, _ in tries)
+    assert {flying for _, _, flying in tries} == {0}
+    assert 0.099 <= min(took_s for _, took_s, _ in tries) < 0.11, (
+        "the best of five: others use the machine too"
+    )
 
 
 def test_a_slot_comes_back_from_whatever_is_abandoned() -> None:

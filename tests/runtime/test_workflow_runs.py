@@ -22,7 +22,7 @@ from einthoven.runtime.workflow_runs import WorkflowInvalid, WorkflowRuns
 from einthoven.storage import Connection, Database, FolderStore, open_database
 from einthoven.storage.database import Statements
 from einthoven.storage.runs import entries_of, list_runs
-from einthoven.workflow import Done, Entry, Failure
+from einthoven.workflow import Done, Entry, Failure, Policy
 
 WORKFLOW = b"""
 name: "w"
@@ -125,7 +125,10 @@ def on_disk(tmp_path: Path) -> Database:
 
 def runs_on(database: Any, invoker: Any, holder: str = "one", clock: Any = None) -> WorkflowRuns:
     clock = clock or SystemClock()
-    return WorkflowRuns(database, Conductor(invoker, slots=8, clock=clock), clock, holder=holder)
+    policy = Policy(backoff_s=0.0001)
+    return WorkflowRuns(
+        database, Conductor(invoker, slots=8, clock=clock), clock, policy=policy, holder=holder
+    )
 
 
 def known_paths(database: Database, run: int) -> set[str]:

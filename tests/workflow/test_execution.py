@@ -9,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einthoven.testing.workflows import Breakdown, program_of, run_workflow
-from einthoven.workflow import Abandon, Done, Failure, Invoke, Policy, Record, Warn
-from einthoven.workflow.execution import Cancelled, Execution, Replied
+from einthoven.workflow import (
+    Abandon,
+    Cancelled,
+    Done,
+    Execution,
+    Failure,
+    Invoke,
+    Policy,
+    Record,
+    Replied,
+    Warn,
+)
 
 HEAD = """
 name: "w"

@@ -25,6 +25,7 @@ from einthoven.storage import Connection
 from einthoven.storage.runs import KeptEntry, append_entries
 from einthoven.workflow import (
     Abandon,
+    Break,
     Broke,
     Cancelled,
     Command,
@@ -36,10 +37,11 @@ from einthoven.workflow import (
     Invoke,
     Record,
     Replied,
+    Stage,
     Warn,
     Woken,
 )
-from einthoven.workflow.execution import Break, Stage, part_of, what_is_wrong
+from einthoven.workflow.answers import part_of, what_is_wrong
 
 __all__ = [
     "Conductor",

@@ -7,8 +7,7 @@ import aiohttp
 import msgspec
 
 from einthoven.runtime.conducting import FunctionRefused, InvocationBroke
-from einthoven.workflow import Invoke
-from einthoven.workflow.execution import Break
+from einthoven.workflow import Break, Invoke
 
 __all__ = ["ANSWER_MAX_BYTES", "INPUTS_MAX_BYTES", "HttpFunctions"]
 

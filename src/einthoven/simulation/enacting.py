@@ -10,8 +10,19 @@ from collections.abc import Callable
 
 import msgspec
 
-from einthoven.workflow import Abandon, Broke, Command, Ended, Entry, Event, Execution, Invoke, Replied, Woken
-from einthoven.workflow.execution import Cancelled
+from einthoven.workflow import (
+    Abandon,
+    Broke,
+    Cancelled,
+    Command,
+    Ended,
+    Entry,
+    Event,
+    Execution,
+    Invoke,
+    Replied,
+    Woken,
+)
 
 __all__ = ["Answer", "Enactment", "enact"]
 

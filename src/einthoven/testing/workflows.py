@@ -6,6 +6,7 @@ from typing import Any
 
 from einthoven.simulation.enacting import Answer, Enactment, enact
 from einthoven.workflow import (
+    Break,
     Broke,
     Entry,
     Execution,
@@ -17,7 +18,6 @@ from einthoven.workflow import (
     check_text,
     compile_workflow,
 )
-from einthoven.workflow.execution import Break
 from einthoven.workflow.flaws import Mode
 
 __all__ = ["Breakdown", "answers", "flaws_of", "program_of", "run_workflow"]

@@ -5,8 +5,9 @@ gives commands, and whoever drives it performs them.
 """
 
 from einthoven.workflow.checker import Checked, FunctionType, check, check_text
-from einthoven.workflow.execution import (
+from einthoven.workflow.events import (
     Abandon,
+    Break,
     Broke,
     Cancelled,
     Command,
@@ -14,15 +15,15 @@ from einthoven.workflow.execution import (
     Ended,
     Entry,
     Event,
-    Execution,
     Failure,
     Invoke,
-    Policy,
     Record,
     Replied,
+    Stage,
     Warn,
     Woken,
 )
+from einthoven.workflow.execution import Execution, Policy
 from einthoven.workflow.flaws import CODES, Flaw, Place
 from einthoven.workflow.model import Workflow
 from einthoven.workflow.printer import print_workflow
@@ -32,6 +33,7 @@ from einthoven.workflow.reader import Reading, read
 __all__ = [
     "CODES",
     "Abandon",
+    "Break",
     "Broke",
     "Cancelled",
     "Checked",
@@ -52,6 +54,7 @@ __all__ = [
     "Reading",
     "Record",
     "Replied",
+    "Stage",
     "Warn",
     "Woken",
     "Workflow",

@@ -15,11 +15,30 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
+from einthoven.workflow.answers import has_type, part_of, what_is_wrong
 from einthoven.workflow.comparing import Incomparable, Text, holds
+from einthoven.workflow.events import (
+    Abandon,
+    Break,
+    Broke,
+    Cancelled,
+    Command,
+    Done,
+    Ended,
+    Entry,
+    Event,
+    Failure,
+    Handed,
+    Invoke,
+    Record,
+    Replied,
+    Stage,
+    Warn,
+)
 from einthoven.workflow.expressions import (
     Block,
     ElementIndex,
@@ -31,6 +50,7 @@ from einthoven.workflow.expressions import (
     chunk_of,
     select,
 )
+from einthoven.workflow.fusion import handed
 from einthoven.workflow.program import (
     CallStep,
     Constant,
@@ -57,36 +77,7 @@ from einthoven.workflow.program import (
 )
 from einthoven.workflow.scopes import Nowhere, Reach
 
-__all__ = [
-    "Abandon",
-    "Break",
-    "Broke",
-    "Cancelled",
-    "Command",
-    "Done",
-    "Ended",
-    "Entry",
-    "Event",
-    "Execution",
-    "Failure",
-    "Handed",
-    "Invoke",
-    "Policy",
-    "Record",
-    "Replied",
-    "Stage",
-    "Warn",
-    "Woken",
-    "handed",
-    "has_type",
-    "part_of",
-    "what_is_wrong",
-]
-
-Break = Literal["transport", "timeout", "throttled", "server", "refused", "payload", "function", "reply"]
-"""Why an attempt failed: the way there, no answer in time, too many calls, the other end, a call that it
-will never take, inputs that are too large to be sent, an ``error`` that the function itself gave, an answer
-that is none."""
+__all__ = ["Execution", "Policy"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,130 +94,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     backoff_max_s: float = 30.0
     iterations_max: int = 1_000_000
     """Of a for or a parallelFor."""
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """Why something did not come to its end. The message names places and kinds, never values."""
-
-    code: str
-    path: str
-    message: str
-    broke: Break | None = None
-
-
-class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The outputs of an invocation, or of a run."""
-
-    outputs: dict[str, Any]
-
-
-Entry = Done | Failure
-"""How an invocation ended; what is recorded of it."""
-
-
-# -------------------------------------------------------------------- events
-
-
-class Replied(msgspec.Struct, frozen=True):
-    """An attempt gave an answer: whatever it is, it is looked at here."""
-
-    call: int
-    reply: Any
-
-
-class Broke(msgspec.Struct, frozen=True):
-    """An attempt failed."""
-
-    call: int
-    kind: Break
-    message: str
-    retry_after_s: float | None = None
-
-
-class Woken(msgspec.Struct, frozen=True):
-    """Time has passed."""
-
-
-class Cancelled(msgspec.Struct, frozen=True):
-    """Nobody wants it any more."""
-
-    reason: str = "it was cancelled"
-
-
-Event = Replied | Broke | Woken | Cancelled
-
-
-# -------------------------------------------------------------------- commands
-
-
-class Invoke(msgspec.Struct, frozen=True, kw_only=True):
-    """Call a function."""
-
-    call: int
-    """Counts the attempts of this execution."""
-    path: str
-    """What is invoked: the same in every attempt, and after a restart."""
-    key: str
-    """For the other end: the same key is the same invocation."""
-    type: str
-    resource: Resource | None
-    """None: the function type says where it is."""
-    inputs: dict[str, Any]
-    attempt: int
-    stages: tuple["Stage", ...] = ()
-    """Of a fused invocation: the functions, one after the other. Its inputs and outputs are then named
-    ``stage/port``, and ``type`` says the stages' types, divided by +."""
-
-
-class Handed(msgspec.Struct, frozen=True):
-    """What an earlier stage of the same invocation gave."""
-
-    stage: str
-    port: str
-    segments: tuple[str, ...] = ()
-
-
-class Stage(msgspec.Struct, frozen=True):
-    """One function of a fused invocation."""
-
-    name: str
-    type: str
-    inputs: tuple[tuple[str, Handed | None], ...]
-    """By port; None: it is among the invocation's inputs."""
-    outputs: tuple[tuple[str, str | None], ...]
-    """Every port that it must give, and its type."""
-    leaving: tuple[str, ...]
-    """Those that the invocation gives."""
-
-
-class Abandon(msgspec.Struct, frozen=True):
-    """Nobody waits for this attempt any more; its answer will be ignored."""
-
-    call: int
-
-
-class Record(msgspec.Struct, frozen=True):
-    """Keep how an invocation ended, in this order."""
-
-    path: str
-    entry: Entry
-
-
-class Warn(msgspec.Struct, frozen=True):
-    """Something was tolerated."""
-
-    code: str
-    path: str
-    message: str
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """The run is over."""
-
-    entry: Entry
-
-
-Command = Invoke | Abandon | Record | Warn | Ended
 
 
 # -------------------------------------------------------------------- inside
@@ -1101,40 +968,6 @@ def _outputs_of(step: CallStep, message: Replied) -> Broke | dict[str, Any]:
     return {name: message.reply[name] for name, _ in step.outputs}
 
 
-def what_is_wrong(reply: Any, outputs: Sequence[tuple[str, str | None]]) -> tuple[Break, str] | None:
-    """Why an answer does not count: no object, an ``error``, an output that is missing or of another type."""
-    if not isinstance(reply, Mapping):
-        return "reply", "the answer is no JSON object"
-    if "error" in reply and not any(name == "error" for name, _ in outputs):
-        return "function", "the function answered with an error"
-    for name, type_ in outputs:
-        if name not in reply:
-            return "reply", f"the answer has no {name!r}"
-        if not has_type(reply[name], type_):
-            return "reply", f"the answer's {name!r} is not of type {type_}"
-    return None
-
-
-_KINDS: Final[dict[str, type | tuple[type, ...]]] = {
-    "string": str,
-    "file": str,
-    "number": (int, float),
-    "boolean": bool,
-    "object": dict,
-    "array": list,
-    "collection": (list, dict),  # what a parallel gives by producer is one too
-}
-
-
-def has_type(value: Any, type_: str | None) -> bool:
-    """Null is a value of every type."""
-    if value is None or type_ is None:
-        return True
-    if type_ == "number":
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type_ in _KINDS and isinstance(value, _KINDS[type_])
-
-
 def _demand_type(value: Any, type_: str | None, path: str) -> None:
     if not has_type(value, type_):
         raise _failed("R702", path, f"the value is not of type {type_}")
@@ -1155,33 +988,6 @@ def _inside(value: Any, reach: Reach, path: str) -> Any:
         return part_of(value, reach.segments)
     except LookupError:
         raise _failed("R706", path, f"there is no {_said(reach)}") from None
-
-
-def part_of(value: Any, segments: Sequence[str]) -> Any:
-    """What is within an object or a list, at the end of some keys or numbers.
-
-    Raises
-    ------
-    LookupError : nothing is there.
-    """
-    for segment in segments:
-        if isinstance(value, Mapping) and segment in value:
-            value = value[segment]
-        elif isinstance(value, list) and segment.isdecimal() and int(segment) < len(value):
-            value = value[int(segment)]
-        else:
-            raise LookupError(segment)
-    return value
-
-
-def handed(one: Input, within: set[str]) -> Handed | None:
-    """The earlier stage of the same invocation that an input reads; None where it is another's."""
-    if not isinstance(one.value, Take) or one.index is not None or len(one.value.alternatives) != 1:
-        return None
-    reach = one.value.alternatives[0]
-    if not isinstance(reach, Reach) or reach.room != "out" or reach.producer not in within:
-        return None
-    return Handed(reach.producer, reach.port, reach.segments)
 
 
 def _said(reach: Reach) -> str:

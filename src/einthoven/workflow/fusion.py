@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from einthoven.workflow.execution import handed
+from einthoven.workflow.events import Handed
 from einthoven.workflow.expressions import Resource
 from einthoven.workflow.program import (
     CallStep,
@@ -35,10 +35,20 @@ from einthoven.workflow.program import (
 )
 from einthoven.workflow.scopes import Reach
 
-__all__ = ["Place", "fuse", "groups_of"]
+__all__ = ["Place", "fuse", "groups_of", "handed"]
 
 Place = Callable[[str, Resource | None], str | None]
 """Where a function of a type with a resource will run; None where that is not known."""
+
+
+def handed(one: Input, within: set[str]) -> Handed | None:
+    """The earlier stage of the same invocation that an input reads; None where it is another's."""
+    if not isinstance(one.value, Take) or one.index is not None or len(one.value.alternatives) != 1:
+        return None
+    reach = one.value.alternatives[0]
+    if not isinstance(reach, Reach) or reach.room != "out" or reach.producer not in within:
+        return None
+    return Handed(reach.producer, reach.port, reach.segments)
 
 
 def fuse(program: Program, place_of: Place) -> Program:

@@ -100,7 +100,7 @@ def test_what_failed_is_repeated_alone(folder: Path, capsys: pytest.CaptureFixtu
     assert (code, failed["type"], failed["path"]) == (1, "failed", "each[2]/twice")
     (folder / "broken").unlink()
     (folder / "called").unlink()
-    options = ("--functions", "my_functions", "--workers", "1")
+    options = ("--workers", "1")
     code, done, _ = called(capsys, "redrive", failed["run"], *options)
     assert (code, done["outputs"]) == (0, {"ys": [0, 2, 4, 6, 8]})
     assert (folder / "called").read_text().split() == ["2", "3", "4"]
@@ -120,7 +120,7 @@ def test_a_run_that_was_killed_is_resumed(folder: Path, capsys: pytest.CaptureFi
     child.wait()
     _, (row,), _ = called(capsys, "runs")
     assert row["state"] == "going"
-    options = ("--functions", "my_functions", "--workers", "1")
+    options = ("--workers", "1")
     code, _, err = called(capsys, "resume", row["run"], *options)
     assert (code, "another process" in err) == (2, True), "for ten seconds the dead one is believed to live"
     database = open_database(str(folder / "state" / "einthoven.db"))
@@ -138,7 +138,7 @@ def test_all_that_nobody_drives_is_resumed(folder: Path, capsys: pytest.CaptureF
     with closing(database.connect()) as connection, connection.writing() as statements:
         statements.run("UPDATE runs SET state = 'going', outcome = NULL WHERE id <> ?", (runs[0],))
         statements.run("INSERT INTO leases (job, holder, until_ns) VALUES ('run:3', 'other', ?)", (2**62,))
-    options = ("--functions", "my_functions", "--workers", "1", "--all")
+    options = ("--workers", "1", "--all")
     code, said, err = called(capsys, "resume", *options)
     assert (code, said["run"], said["outputs"]) == (0, runs[1], {"ys": [0, 2]})
     assert f"{runs[2]}: another process drives it" in err
@@ -164,7 +164,7 @@ def test_whoever_interrupts_a_run_is_told_how_to_go_on(
     assert "Traceback" not in err
     _, (row,), _ = called(capsys, "runs")
     assert f"einthoven workflow resume {row['run']}" in err
-    options = ("--functions", "my_functions", "--workers", "1")
+    options = ("--workers", "1")
     code, said, _ = called(capsys, "resume", row["run"], *options)
     assert (code, len(said["outputs"]["ys"])) == (0, 200), (
         "at once: whoever is interrupted gives the run back"
@@ -179,6 +179,20 @@ def test_the_batch_workflow_comes_with_the_program(folder: Path, capsys: pytest.
     assert (code, len(said["outputs"]["results"])) == (0, 4)
     assert said["outputs"]["alert"]["priority"] == "high"
     assert (folder / "state" / "work" / said["outputs"]["ecgDataFilePath"]).is_file()
+
+
+def test_a_run_goes_on_as_it_was_begun(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_recording(folder / "one", VirtualPatient(7, SCENES["vt_to_vf"], fs=250.0, duration_s=200.0))
+    begun = ("ecg-batch", "ecgDataFilePath=one", "--chunk", "1", "--workers", "1", "--store", "mine")
+    _, first, _ = called(capsys, "run", *begun)
+    database = open_database(str(folder / "state" / "einthoven.db"))
+    with closing(database.connect()) as connection, connection.writing() as statements:
+        statements.run("UPDATE runs SET state = 'going', outcome = NULL")
+        statements.run("DELETE FROM invocations WHERE path LIKE 'ParallelFor[2]/%' OR path = 'join'")
+    code, again, _ = called(capsys, "resume", first["run"], "--workers", "1")
+    assert (code, again["outputs"]) == (0, first["outputs"])
+    assert (folder / "mine" / again["outputs"]["ecgDataFilePath"]).is_file()
+    assert not (folder / "state" / "work").exists()
 
 
 def test_errors_are_all_said_with_their_place(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

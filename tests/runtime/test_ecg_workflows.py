@@ -111,6 +111,17 @@ def test_the_near_real_time_workflow_gives_by_value_what_the_functions_give(tmp_
     assert list(tmp_path.iterdir()) == [], "nothing is stored of what goes by value"
 
 
+def test_what_is_told_of_a_recording_is_the_most_urgent_whatever_kinds_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "off"
+    told = set()
+    for scene in sorted(SCENES):
+        write_recording(path, VirtualPatient(3, SCENES[scene], fs=125.0, duration_s=90.0))
+        entry, _ = performed(shipped("batch.yaml"), {"ecgDataFilePath": str(path)}, tmp_path)
+        assert isinstance(entry, Done), (scene, entry)
+        told.add(entry.outputs["alert"]["priority"] if entry.outputs["alert"] else None)
+    assert {"high", None} < told
+
+
 def test_a_stage_wants_one_of_the_two(tmp_path: Path) -> None:
     program = shipped("near_real_time.yaml")
     entry, _ = performed(program, {"ecg": None, "ecgDataFilePath": None}, tmp_path)

@@ -11,9 +11,10 @@ from rich.table import Table
 
 from einthoven.cli.setting_flags import resolved, with_settings
 from einthoven.server.accounts import MAIN
-from einthoven.storage import Statements, open_database
+from einthoven.server.settings import Settings
+from einthoven.storage import Database, Statements, open_database
 
-__all__ = ["OFFLINE", "printed", "with_database", "writing"]
+__all__ = ["OFFLINE", "opened", "printed", "with_database", "writing"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,14 +31,20 @@ def with_database(function: F) -> F:
     return with_settings("data_folder", "database")(function)
 
 
-@contextmanager
-def writing(flags: dict[str, Any]) -> Iterator[Statements]:
-    """One transaction on the service's database, which is made where there is none."""
+def opened(flags: dict[str, Any]) -> tuple[Database, Settings]:
+    """The service's database, which is made where there is none, and the settings that name it."""
     settings = resolved(flags).settings
     if not settings.database:
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = open_database(settings.database_url)
     database.migrate()
+    return database, settings
+
+
+@contextmanager
+def writing(flags: dict[str, Any]) -> Iterator[Statements]:
+    """One transaction on the service's database, which is made where there is none."""
+    database, _ = opened(flags)
     connection = database.connect()
     try:
         with connection.writing() as statements:

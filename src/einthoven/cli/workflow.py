@@ -20,9 +20,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from einthoven.cli.machine import workers_here
-from einthoven.cli.offline import printed
+from einthoven.cli.offline import opened, printed, with_database
 from einthoven.cli.picture_files import checked_picture, write_picture
-from einthoven.cli.setting_flags import resolved, with_settings
+from einthoven.cli.setting_flags import with_settings
 from einthoven.clock import SystemClock
 from einthoven.errors import Conflict, InputInvalid, RecordingNotFound
 from einthoven.pictures.workflows import draw_workflow
@@ -32,8 +32,8 @@ from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns, check_document
 from einthoven.server.accounts import MAIN
 from einthoven.server.wire import utc_text
-from einthoven.storage import Database, open_database, open_store
-from einthoven.storage.runs import KeptRun, entries_of, list_runs, run_of
+from einthoven.storage import Database, open_store
+from einthoven.storage.runs import KeptRun, entries_of, list_runs, run_of, unfinished_runs
 from einthoven.workflow import Done, Entry, Failure, Policy, Warn, check_text, compile_workflow
 from einthoven.workflow.drawing import Drawn, tree_of
 from einthoven.workflow.expressions import Resource
@@ -121,7 +121,8 @@ def show(
     marks = {name: k for k, group in enumerate(groups_of(program), 1) for name in group}
     counts: Counter[tuple[str, bool]] = Counter()
     if run is not None:
-        with _opened({**flags, "store": ""}) as database, closing(database.connect()) as connection:
+        database, _ = opened(flags)
+        with closing(database.connect()) as connection:
             for one in entries_of(connection, run_of(connection, organisation, run).number):
                 for name in one.path.rpartition("/")[2].split("+"):
                     counts[name, one.is_failure] += 1
@@ -153,37 +154,18 @@ def _drawn(node: Drawn, marks: Mapping[str, int], counts: Mapping[tuple[str, boo
 # -------------------------------------------------------------------- running
 
 
-def _with_runs(function: Any) -> Any:
-    for option in (
-        click.option(
-            "--store",
-            help="Object store for what is passed by reference.  [default: work in the data folder]",
-        ),
-        click.option(
-            "--functions",
-            "module",
-            metavar="MODULE",
-            help="Python module with functions, named by their type.",
-        ),
-        click.option(
-            "--chunk",
-            "chunk_min",
-            type=click.FloatRange(1, 1440),
-            default=60.0,
-            show_default=True,
-            help="Minutes of an “hour”.",
-        ),
-        click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: one a processor]"),
-        click.option(
-            "--elsewhere",
-            is_flag=True,
-            help="Call a function's resource even where this program has the function.",
-        ),
-        click.option("--organisation", default=MAIN, show_default=True, help="Whose."),
-        _as_json,
-    ):
-        function = option(function)
-    return with_settings("data_folder", "database")(function)
+class _Functions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a run's functions are found, and how long its hours are; kept with it, for it must stay so."""
+
+    store: str
+    module: str | None = None
+    chunk_min: float = 60.0
+    elsewhere: bool = False
+
+
+_workers = click.option(
+    "--workers", type=click.IntRange(1, 256), help="Processes.  [default: one a processor]"
+)
 
 
 @command.command(name="run")
@@ -195,10 +177,39 @@ def _with_runs(function: Any) -> Any:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="JSON object with the inputs.",
 )
+@click.option(
+    "--store", help="Object store for what is passed by reference.  [default: work in the data folder]"
+)
+@click.option(
+    "--functions", "module", metavar="MODULE", help="Python module with functions, named by their type."
+)
+@click.option(
+    "--chunk",
+    "chunk_min",
+    type=click.FloatRange(1, 1440),
+    default=60.0,
+    show_default=True,
+    help="Minutes of an “hour”.",
+)
+@click.option(
+    "--elsewhere", is_flag=True, help="Call a function's resource even where this program has the function."
+)
 @_lenient
-@_with_runs
+@_workers
+@with_database
 def run_(
-    source: str, inputs: tuple[str, ...], inputs_file: Path | None, lenient: bool, **options: Any
+    source: str,
+    inputs: tuple[str, ...],
+    inputs_file: Path | None,
+    store: str | None,
+    module: str | None,
+    chunk_min: float,
+    elsewhere: bool,
+    lenient: bool,
+    workers: int | None,
+    organisation: str,
+    as_json: bool,
+    **flags: Any,
 ) -> int:
     r"""Run a workflow to its end; every invocation that ended is kept, so that nothing is done twice.
 
@@ -211,60 +222,80 @@ def run_(
     given = _inputs(inputs, inputs_file)
     mode: Mode = "lenient" if lenient else "strict"
     check_document(document, mode, source)
-    with _session(options) as session:
-        return _driven(session, session.runs.begin(document, given, mode), as_json=options["as_json"])
+    database, settings = opened(flags)
+    kept = _Functions(_placed(store or str(settings.folder / "work")), module, chunk_min, elsewhere)
+    with _session(database, organisation, kept, workers) as session:
+        run = session.runs.begin(document, given, mode, msgspec.to_builtins(kept))
+        return _driven(session, run, as_json=as_json)
 
 
 @command.command(name="resume")
 @click.argument("run", metavar="[RUN]", required=False)
 @click.option("--all", "is_all", is_flag=True, help="Every run that has not ended and that nobody drives.")
-@_with_runs
-def resume(run: str | None, is_all: bool, **options: Any) -> int:
-    """Go on with a run that was cut off; what it has done is not done again."""
+@_workers
+@with_database
+def resume(
+    run: str | None, is_all: bool, workers: int | None, organisation: str, as_json: bool, **flags: Any
+) -> int:
+    """Go on with a run that was cut off, as it was begun; what it has done is not done again."""
     if (run is None) != is_all:
         raise click.UsageError("Give a run, or --all.")
-    with _session(options) as session:
+    database, _ = opened(flags)
+    with closing(database.connect()) as connection:
         if run is not None:
-            return _driven(session, session.runs.resume(run), as_json=options["as_json"])
-        codes: list[int] = []
-        for one in session.runs.unfinished():
-            if one.org != options["organisation"]:
-                continue
+            found = [run_of(connection, organisation, run)]
+        else:
+            found = [one for one in unfinished_runs(connection) if one.org == organisation]
+    codes: list[int] = []
+    for one in found:
+        with _session(database, organisation, _functions_of(one), workers) as session:
             try:
-                codes.append(_driven(session, one, as_json=options["as_json"]))
+                codes.append(_driven(session, one, as_json=as_json))
             except Conflict:
+                if not is_all:
+                    raise
                 click.echo(f"{one.id}: another process drives it.", err=True)
     return max(codes, default=0)
 
 
 @command.command(name="redrive")
 @click.argument("run", metavar="RUN")
-@_with_runs
-def redrive(run: str, **options: Any) -> int:
+@_workers
+@with_database
+def redrive(run: str, workers: int | None, organisation: str, as_json: bool, **flags: Any) -> int:
     """Do again what failed in a run, and nothing that succeeded."""
-    with _session(options) as session:
+    database, _ = opened(flags)
+    with closing(database.connect()) as connection:
+        kept = _functions_of(run_of(connection, organisation, run))
+    with _session(database, organisation, kept, workers) as session:
         again, failed = session.runs.redrive(run)
-        if not options["as_json"]:
+        if not as_json:
             click.echo(f"{failed} failed invocations are repeated.", err=True)
-        return _driven(session, again, as_json=options["as_json"])
+        return _driven(session, again, as_json=as_json)
 
 
 @command.command(name="forget")
 @click.argument("run", metavar="RUN")
-@_with_runs
-def forget(run: str, **options: Any) -> None:
+@with_database
+def forget(run: str, organisation: str, as_json: bool, **flags: Any) -> None:
     """Remove a run that has ended, and what its invocations gave; objects that its functions wrote stay."""
-    with _session(options) as session:
+    database, _ = opened(flags)
+    with closing(database.connect()) as connection:
+        kept = _functions_of(run_of(connection, organisation, run))
+    with _session(database, organisation, kept, 1) as session:
         session.runs.forget(run)
+    if as_json:
+        printed({"run": run, "forgotten": True})
 
 
 @command.command(name="runs")
-@_with_runs
-def runs_(**options: Any) -> None:
+@with_database
+def runs_(organisation: str, as_json: bool, **flags: Any) -> None:
     """List runs, the newest first."""
-    with _opened(options) as database, closing(database.connect()) as connection:
-        found = list_runs(connection, options["organisation"])
-    printed([_row(one) for one in found], as_table=not options["as_json"])
+    database, _ = opened(flags)
+    with closing(database.connect()) as connection:
+        found = list_runs(connection, organisation)
+    printed([_row(one) for one in found], as_table=not as_json)
 
 
 def _row(run: KeptRun) -> dict[str, Any]:
@@ -362,15 +393,13 @@ def _inputs(pairs: tuple[str, ...], file: Path | None) -> dict[str, Any]:
     return dict(given)
 
 
-@contextmanager
-def _opened(options: dict[str, Any]) -> Iterator[Database]:
-    settings = resolved({name: options[name] for name in ("config", "data_folder", "database")}).settings
-    if not settings.database:
-        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = open_database(settings.database_url)
-    database.migrate()
-    options["store"] = options["store"] or str(settings.folder / "work")
-    yield database
+def _placed(store: str) -> str:
+    """An address that means the same wherever the run is gone on with."""
+    return store if "://" in store else str(Path(store).absolute())
+
+
+def _functions_of(run: KeptRun) -> _Functions:
+    return msgspec.json.decode(run.options, type=_Functions)
 
 
 class _Session:
@@ -392,33 +421,32 @@ class _Session:
 
 
 @contextmanager
-def _session(options: dict[str, Any]) -> Iterator[_Session]:
-    with _opened(options) as database:
-        workers = options["workers"] or workers_here()
-        functions: dict[str, Callable[..., Any]] = {
-            **ecg_functions(options["store"], options["chunk_min"] * 60.0),
-            **_module(options["module"]),
-        }
-        pool = WorkerPool(workers)
-        own, elsewhere = InProcess(functions, pool, holding(options["store"])), _elsewhere()
-        invoker = own if elsewhere is None else Routed(own, elsewhere, prefers_own=not options["elsewhere"])
-        clock = SystemClock()
-        conductor = Conductor(invoker, slots=max(64, 4 * workers), clock=clock)
-        policy = Policy(concurrency=4 * workers)
-        runs = WorkflowRuns(
-            database,
-            conductor,
-            clock,
-            org=options["organisation"],
-            policy=policy,
-            place_of=partial(_place, frozenset(functions), not options["elsewhere"]),
-            store=open_store(options["store"]),
-        )
-        try:
-            yield _Session(runs, elsewhere)
-        finally:
-            runs.close()
-            pool.close()
+def _session(
+    database: Database, organisation: str, kept: _Functions, workers: int | None
+) -> Iterator[_Session]:
+    count = workers or workers_here()
+    functions: dict[str, Callable[..., Any]] = {
+        **ecg_functions(kept.store, kept.chunk_min * 60.0),
+        **_module(kept.module),
+    }
+    pool = WorkerPool(count)
+    own, elsewhere = InProcess(functions, pool, holding(kept.store)), _elsewhere()
+    invoker = own if elsewhere is None else Routed(own, elsewhere, prefers_own=not kept.elsewhere)
+    clock = SystemClock()
+    runs = WorkflowRuns(
+        database,
+        Conductor(invoker, slots=max(64, 4 * count), clock=clock),
+        clock,
+        org=organisation,
+        policy=Policy(concurrency=4 * count),
+        place_of=partial(_place, frozenset(functions), not kept.elsewhere),
+        store=open_store(kept.store),
+    )
+    try:
+        yield _Session(runs, elsewhere)
+    finally:
+        runs.close()
+        pool.close()
 
 
 def _place(own: frozenset[str], prefers_own: bool, type_: str, resource: Resource | None) -> str | None:

@@ -181,8 +181,9 @@ class Conductor:
         finally:
             if going.alarm is not None:
                 going.alarm.cancel()
-            for one in going.warnings if warned else ():
-                warned(one)  # type: ignore[misc]
+            if warned is not None:
+                for one in going.warnings:
+                    warned(one)
         if journal is not None:
             await journal.flush()
         return entry

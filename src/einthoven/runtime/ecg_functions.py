@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from einthoven.functions import (
     PIPELINE,
     Ecg,
     PatientState,
-    contract_of,
     count_hours,
     decode,
     encode,
@@ -33,7 +32,8 @@ from einthoven.functions import (
 from einthoven.functions.chunks import CHUNK_S
 from einthoven.records import open_recording
 from einthoven.runtime.conducting import Holding
-from einthoven.runtime.invocation import Call, fetch
+from einthoven.runtime.invocation import Call, fetch, name_behind
+from einthoven.signal.rules import Priority
 from einthoven.storage import ObjectStore, open_store
 from einthoven.workflow import FunctionType
 
@@ -45,7 +45,8 @@ _STAGES: Final[dict[str, Call]] = {
     "postprocessing": PIPELINE[2],
     "finalization": PIPELINE[3],
 }
-_URGENCY: Final = ("high", "medium", "low")
+_URGENCY: Final[tuple[Priority, ...]] = get_args(Priority)
+"""The most urgent first."""
 _BOTH: Final = {"ecg": "object", "ecgDataFilePath": "string"}
 _RESULT: Final = {"ecgDataFilePath": "string", "summary": "object", "alert": "object"}
 
@@ -160,7 +161,7 @@ def _stage(
     call = _STAGES[name]
     if ecgDataFilePath is not None:
         result, _ = call(_get(store, ecgDataFilePath), PatientState())
-        where = f"{ecgDataFilePath.partition('.')[0]}.{contract_of(call).name}"
+        where = name_behind(ecgDataFilePath, call)
         _put(store, where, result)
         answer: dict[str, Any] = {"ecg": None, "ecgDataFilePath": where}
         return answer | _told(result) if name == "finalization" else answer

@@ -10,7 +10,7 @@ from einthoven.errors import InputInvalid
 from einthoven.functions import Ecg, PatientState, contract_of, decode, encode
 from einthoven.storage import ObjectStore
 
-__all__ = ["Call", "fetch", "invoke", "run_pipeline"]
+__all__ = ["Call", "fetch", "invoke", "name_behind", "run_pipeline"]
 
 Call = Callable[[Ecg, PatientState], tuple[Ecg, PatientState]]
 
@@ -40,7 +40,7 @@ def invoke(
             "the object is itself a reference.", where=reference, remedy="Refer to the ECG object."
         )
     result, after = call(loaded, state)
-    name = f"{_stem(reference)}.{contract_of(call).name}"
+    name = name_behind(reference, call)
     store.put(name, encode(result, "msgpack"))
     return Ecg(ecg_data_file_path=name), after
 
@@ -60,7 +60,7 @@ def fetch(reference: str, store: ObjectStore) -> Ecg:
     return decode(content, "json" if content[:1] == b"{" else "msgpack")
 
 
-def _stem(reference: str) -> str:
-    """A name that grows by one function at a time, not by all of them."""
-    folder, _, name = reference.rpartition("/")
-    return f"{folder}/{name.split('.')[0]}" if folder else name.split(".")[0]
+def name_behind(reference: str, call: Call) -> str:
+    """Under what name a function writes what it made of an object: it grows by one function, not by all."""
+    folder, slash, name = reference.rpartition("/")
+    return f"{folder}{slash}{name.split('.')[0]}.{contract_of(call).name}"

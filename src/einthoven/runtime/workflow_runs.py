@@ -115,8 +115,18 @@ class WorkflowRuns:
             self._writer.close()
         self._with(lambda connection: give_back(connection, self._holder))
 
-    def begin(self, document: bytes, inputs: Mapping[str, Any], mode: Mode = "strict") -> KeptRun:
+    def begin(
+        self,
+        document: bytes,
+        inputs: Mapping[str, Any],
+        mode: Mode = "strict",
+        options: Mapping[str, Any] | None = None,
+    ) -> KeptRun:
         """Keep a new run; `drive` performs it.
+
+        Parameters
+        ----------
+        options : with what functions it is performed; kept for whoever goes on with it.
 
         Raises
         ------
@@ -131,6 +141,7 @@ class WorkflowRuns:
             mode=mode,
             document=document,
             inputs=msgspec.json.encode(dict(inputs)),
+            options=msgspec.json.encode(dict(options or {})),
             began_ns=self._clock.utc_ns(),
         )
         return self._with(lambda connection: begin_run(connection, run))

@@ -216,6 +216,7 @@ CREATE TABLE runs (
     mode TEXT NOT NULL,
     document {bytes} NOT NULL,
     inputs {bytes} NOT NULL,
+    options {bytes} NOT NULL,
     state TEXT NOT NULL,
     began_ns BIGINT NOT NULL,
     ended_ns BIGINT,

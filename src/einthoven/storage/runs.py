@@ -29,7 +29,9 @@ __all__ = [
 
 RunState = Literal["going", "done", "failed", "cancelled"]
 
-_COLUMNS: Final = "number, id, org, workflow, mode, document, inputs, state, began_ns, ended_ns, outcome"
+_COLUMNS: Final = (
+    "number, id, org, workflow, mode, document, inputs, options, state, began_ns, ended_ns, outcome"
+)
 
 
 class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,8 @@ class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
     """How strictly its document is read."""
     document: bytes
     inputs: bytes
+    options: bytes = b"{}"
+    """With what it is performed, as whoever began it wrote it: who goes on with it needs the same."""
     state: RunState = "going"
     began_ns: int
     ended_ns: int | None = None
@@ -63,9 +67,9 @@ def begin_run(connection: Connection, run: KeptRun) -> KeptRun:
     """Keep a new run; it is on disk when this returns, with its number."""
     with connection.writing() as statements:
         statements.run(
-            "INSERT INTO runs (id, org, workflow, mode, document, inputs, state, began_ns) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (run.id, run.org, run.workflow, run.mode, run.document, run.inputs, "going", run.began_ns),
+            "INSERT INTO runs (id, org, workflow, mode, document, inputs, options, state, began_ns) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 'going', ?)",
+            (run.id, run.org, run.workflow, run.mode, run.document, run.inputs, run.options, run.began_ns),
         )
         number: int = statements.rows("SELECT number FROM runs WHERE id = ?", (run.id,))[0][0]
     return msgspec.structs.replace(run, number=number)
@@ -151,6 +155,6 @@ def entries_of(connection: Connection, run: int) -> list[KeptEntry]:
 
 def _run(row: Row) -> KeptRun:
     named = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    for name in ("document", "inputs", "outcome"):
+    for name in ("document", "inputs", "options", "outcome"):
         named[name] = None if named[name] is None else bytes(named[name])
     return KeptRun(**named)

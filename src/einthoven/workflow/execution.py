@@ -167,7 +167,7 @@ _Body = Generator[None, _Message, None]
 class _Task:
     """One thing that runs side by side with others."""
 
-    __slots__ = ("body", "calls", "failure", "inner", "is_over", "ordinal", "owner", "timers", "waiting")
+    __slots__ = ("body", "calls", "inner", "is_over", "ordinal", "owner", "timers", "waiting")
 
     def __init__(self, body: _Body, owner: "_Task | None", ordinal: int) -> None:
         self.body = body
@@ -178,7 +178,6 @@ class _Task:
         self.timers: set[int] = set()
         self.waiting: list[_Task] = []
         self.is_over = False
-        self.failure: Failure | None = None
 
 
 _TRIED_AGAIN: Final[frozenset[Break]] = frozenset({"transport", "timeout", "throttled"})
@@ -195,7 +194,6 @@ class Execution:
     run : its name; invocations are known by it and their path.
     inputs : the input document.
     known : how invocations ended that were recorded before, by path.
-    now_s : seconds since 1970.
     """
 
     def __init__(
@@ -236,7 +234,7 @@ class Execution:
         return self._timers[0][0] if self._timers else None
 
     def start(self, now_s: float) -> list[Command]:
-        """Begin."""
+        """Begin; times are seconds since 1970."""
         self._now_s = now_s
         self._root = _Task(self._main(), None, 0)
         self._ready.append((self._root, None))
@@ -279,7 +277,6 @@ class Execution:
             self._over(task, Failure(code="R712", path="", message="bodies are nested too deeply"))
 
     def _over(self, task: _Task, failure: Failure | None) -> None:
-        task.failure = failure
         self._stop(task)
         for one in task.waiting:
             self._ready.append((one, _Over(task, failure)))

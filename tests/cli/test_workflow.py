@@ -211,7 +211,7 @@ def test_errors_are_all_said_with_their_place(folder: Path, capsys: pytest.Captu
     assert "E302" in out
     assert "Did you mean 'each'?" in out
     code, _, err = called(capsys, "run", "bad.yaml")
-    assert (code, "E404" in err, "1 more" in err) == (2, True, True)
+    assert (code, "E404" in err, "And 1 more." in err) == (2, True, True)
 
 
 def test_a_sound_workflow_is_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ class WorkflowInvalid(InputInvalid):
     def __init__(self, name: str, flaws: tuple[Flaw, ...]) -> None:
         errors = [one for one in flaws if one.severity == "error"]
         first = errors[0]
-        more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        more = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
         super().__init__(
             f"the workflow has errors: {first.code} {first.message}{more}",
             where=f"{name}:{first.place.line}:{first.place.column}",

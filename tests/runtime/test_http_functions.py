@@ -236,7 +236,7 @@ def test_a_function_of_this_process_may_stand_in_for_its_resource() -> None:
     assert isinstance(asyncio.run(run(False)), Failure)
 
 
-def test_requests_are_json(tmp_path: Any) -> None:
+def test_requests_are_json() -> None:
     async def answer(request: web.Request) -> web.Response:
         assert request.content_type == "application/json"
         return web.json_response({"y": json.dumps(await request.json())})

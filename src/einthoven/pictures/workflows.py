@@ -23,6 +23,8 @@ _LETTER: Final = 1.5
 _NAME: Final = 3.0
 _SMALL: Final = 2.5
 _LONGEST: Final = 76
+_COUNTS: Final = 9.0
+"""Room for how many invocations succeeded, and failed."""
 _FUSED: Final = ("#e3ecf8", "#f3e8d8", "#e4f1e2", "#f0e3f1")
 _DONE: Final = "#1a7f37"
 _FAILED: Final = "#c6282b"
@@ -53,7 +55,7 @@ def draw_workflow(root: Drawn, groups: Mapping[str, int], progress: Progress) ->
     groups : of each function that is part of a fused invocation, the number of that; they share a colour.
     progress : empty where no run is shown.
     """
-    box = _laid_out(root)
+    box = _laid_out(root, _COUNTS if progress else 0.0)
     svg = Svg(box.width + 2 * _PAD, box.height + 2 * _PAD)
     svg.rectangle(0, 0, svg.width_mm, svg.height_mm, "#ffffff")
     _draw(svg, box, _PAD, _PAD, groups, progress)
@@ -64,12 +66,13 @@ def _shortened(words: str) -> str:
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
 
 
-def _laid_out(node: Drawn) -> _Box:
+def _laid_out(node: Drawn, beside: float) -> _Box:
+    """``beside`` is what stands on both sides of a function's name, mm."""
     title = len(node.name) + (0 if node.kind == "function" else len(node.kind) + 2)
-    least = max(26.0, (max(1.25 * title, len(_shortened(node.detail))) + 3) * _LETTER)
+    least = max(26.0, (max(1.3 * title, len(_shortened(node.detail))) + 3) * _LETTER)
     if not node.inner:
-        return _Box(node, least, _LEAF)
-    boxes = [_laid_out(one) for one in node.inner]
+        return _Box(node, least + 2 * beside, _LEAF)
+    boxes = [_laid_out(one, beside) for one in node.inner]
     if node.kind in _BESIDE:
         width = sum(one.width for one in boxes) + _GAP * (len(boxes) - 1)
         height = max(one.height for one in boxes)

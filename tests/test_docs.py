@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -25,12 +26,13 @@ from einthoven.runtime.streaming import Analysed, Player
 from einthoven.server import accounts
 from einthoven.server.accounts import ROLES
 from einthoven.server.metrics import METRICS
+from einthoven.server.recording_runs import RecordingRuns
 from einthoven.server.roles import ISSUES, OVERSEES, ROUTES
-from einthoven.server.settings import settings_page
+from einthoven.server.settings import Settings, settings_page
 from einthoven.signal.rules import GUARDS, KINDS, ORDERED, RANGES, RULES, Criteria
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import open_database
-from einthoven.testing.serving import serving
+from einthoven.testing.serving import Served, serving
 from einthoven.workflow import CODES
 
 ROOT = Path(__file__).parent.parent
@@ -254,31 +256,65 @@ def test_the_page_of_roles_is_the_programs_own_table() -> None:
     assert_current(DOCS / "reference" / "roles.md", roles_page())
 
 
-def test_every_example_of_the_http_api_runs(tmp_path: Path) -> None:
-    """Against a service that was never used."""
-    database = open_database(str(tmp_path / "einthoven.db"))
+@contextlib.contextmanager
+def a_service(folder: Path) -> Iterator[Served]:
+    """A service with all that it does."""
+    settings = Settings(data_folder=str(folder / "service"))
+    settings.folder.mkdir()
+    database = open_database(settings.database_url)
     database.migrate()
+    with serving(database, settings=settings) as served:
+        recordings = RecordingRuns(database, served.service.clock, settings, "docs")
+        try:
+            yield served
+        finally:
+            recordings.stop(30)
+
+
+def performed(page: Path, folder: Path, variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """The shell and Python blocks of a page, as one script."""
     script = ["set -e"]
-    for language, text in blocks(DOCS / "reference" / "http-api.md"):
+    for language, text in blocks(page):
         if language == "sh":
             script.append(text)
         elif language == "python":
             script.append(f"{shlex.quote(sys.executable)} - <<'END'\n{text}END")
-    with serving(database) as served:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [str(shutil.which("bash")), "-c", "\n".join(script)],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "no_proxy": "127.0.0.1", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_every_example_of_recordings_runs(tmp_path: Path) -> None:
+    with a_service(tmp_path) as served:
+        variables = {
+            "EINTHOVEN_URL": served.url,
+            "EINTHOVEN_TOKEN": served.token("device")[1],
+            "EINTHOVEN_DATA_FOLDER": str(served.service.settings.folder),
+        }
+        done = performed(DOCS / "recordings.md", tmp_path, variables)
+    assert done.stdout.count("Ventricular fibrillation") >= 2
+    assert '"sent_bytes": 0' in done.stdout
+
+
+def test_every_example_of_the_http_api_runs(tmp_path: Path) -> None:
+    """Against a service that was never used."""
+    with a_service(tmp_path) as served:
         with served.writing() as statements:
             setup = accounts.issue_setup(statements, accounts.MAIN, served.service.clock.utc_ns())
-        done = subprocess.run(
-            [str(shutil.which("bash")), "-c", "\n".join(script)],
-            cwd=tmp_path,
-            env={**os.environ, "URL": served.url, "SETUP": str(setup), "no_proxy": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        page = DOCS / "reference" / "http-api.md"
+        done = performed(page, tmp_path, {"URL": served.url, "SETUP": str(setup)})
     assert '"status":"analysed"' in done.stdout
     assert '"status":"accepted"' in done.stdout
     assert '"clockSkewS"' in done.stdout
+    assert '"analysableFraction"' in done.stdout
     answers = msgspec.msgpack.decode((tmp_path / "answers.msgpack").read_bytes())
     assert [one["sequence"] for one in answers] == [2, 3]
 

@@ -13,6 +13,7 @@
     │  ├─ Conflict                it is there already, or something stands against it
     │  ├─ TokenInvalid            no token, or one that is unknown, expired or revoked
     │  ├─ AccessDenied            a valid token that may not do this
+    │  ├─ DigestMismatch          content that is not what its digest says
     │  ├─ SequenceReused          a device's sequence number came again with other content
     │  ├─ AlertStepRefused        an alert in this state cannot take this step
     │  ├─ DestinationRefused      segments must not be sent there from here
@@ -44,6 +45,7 @@ __all__ = [
     "DeliveryFailed",
     "DestinationRefused",
     "DestinationUnavailable",
+    "DigestMismatch",
     "EinthovenError",
     "Fault",
     "InputInvalid",
@@ -168,6 +170,12 @@ class AccessDenied(CallerError):
     """A valid token that may not do this."""
 
     code: ClassVar[str] = "access-denied"
+
+
+class DigestMismatch(CallerError):
+    """Content that is not what its digest says."""
+
+    code: ClassVar[str] = "digest-mismatch"
 
 
 class SequenceReused(CallerError):

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,3 +74,47 @@ def test_one_worker_is_a_thread_of_this_process() -> None:
         assert asyncio.run(pool.call(os.getpid)) == os.getpid()
     finally:
         pool.close()
+
+
+def test_workers_that_are_to_stand_back_are_processes_that_do() -> None:
+    """Even a single one: a thread would hold up its own process."""
+    pool = WorkerPool(1, 3)
+
+    async def asked() -> tuple[int, int]:
+        return await pool.call(os.getpid), await pool.call(partial(os.nice, 0))
+
+    try:
+        number, niceness = asyncio.run(asked())
+    finally:
+        pool.close()
+    assert number != os.getpid()
+    assert niceness == min(19, os.nice(0) + 3)
+
+
+PARENT = """
+import asyncio, os, time
+from functools import partial
+from einthoven.runtime.worker_pool import WorkerPool
+
+async def main():
+    pool = WorkerPool(1, 1)
+    print(await pool.call(os.getpid), flush=True)
+    await pool.call(partial(time.sleep, 60))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    until_s = time.monotonic() + 10
+    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < until_s, "the worker lives on"
+        time.sleep(0.1)

@@ -35,8 +35,9 @@ def test_every_segment_of_a_span_is_found_once(tmp_path_factory, steps, from_ns,
                 sequence, true_ns = sequence + step, true_ns + passed_ns
                 start_ns = true_ns - wrong_ns
                 statements.run(
-                    "INSERT INTO segments (stream, sequence, status, start_ns, received_ns, samples, digest) "
-                    "VALUES (?, ?, 'late', ?, 0, 0, 0)",
+                    "INSERT INTO segments "
+                    "(stream, sequence, status, start_ns, received_ns, samples, digest, is_last) "
+                    "VALUES (?, ?, 'late', ?, 0, 0, 0, 0)",
                     (stream, sequence, start_ns),
                 )
                 if from_ns <= start_ns < until_ns:

@@ -87,8 +87,8 @@ def test_bytes_percent_signs_and_large_numbers_come_back_as_they_went(database: 
     connection = database.connect()
     with connection.writing() as statements:
         statements.run(
-            "INSERT INTO journal (stream, sequence, received_ns, is_last, block) VALUES (?, ?, ?, ?, ?)",
-            (2**62, 7, -(2**62), 1, bytes(range(256))),
+            "INSERT INTO journal (stream, sequence, received_ns, block) VALUES (?, ?, ?, ?)",
+            (2**62, 7, -(2**62), bytes(range(256))),
         )
         statements.run(_ADD, ("100 % ? %s", "é", -(2**62)))
         assert statements.rows("SELECT stream, received_ns, block FROM journal") == [

@@ -20,12 +20,15 @@ _COMMANDS: Final = {
     "demo": ("einthoven.cli.demo", "Watch virtual patients stream, and alerts fire."),
     "doctor": ("einthoven.cli.doctor", "Check that this machine can run Einthoven."),
     "patients": ("einthoven.cli.patients", "Virtual patients that send segments to a service."),
+    "recordings": ("einthoven.cli.recordings", "See recordings that the service analyses, and cancel them."),
     "serve": ("einthoven.cli.serve", "Take segments, analyse them, keep them, and alert."),
     "tokens": ("einthoven.cli.tokens", "Issue, list and revoke tokens, directly in the database."),
     "train": ("einthoven.cli.train", "Train the beat classifier from the MIT-BIH records."),
     "train-detector": ("einthoven.cli.train_detector", "Train the beat detector from raw records and noise."),
     "train-rhythm": ("einthoven.cli.train_rhythm", "Train the rhythm scores from five databases."),
+    "upload": ("einthoven.cli.upload", "Send recordings to a service, and see what was found."),
     "users": ("einthoven.cli.users", "Add and list users, directly in the database."),
+    "views": ("einthoven.cli.views", "See what was found of a patient over time; make views anew."),
     "workflow": ("einthoven.cli.workflow", "Check, draw and run workflows, and go on with them."),
 }
 

@@ -29,16 +29,16 @@ from einthoven.signal.rules import RULES, Criteria, criteria_of
 from einthoven.signal.variability import rr_intervals
 from einthoven.version import __version__
 
-__all__ = ["command", "summary"]
+__all__ = ["COLOURS", "MARKS", "clock_of", "command", "lasting", "summary"]
 
-_COLOURS: Final = {
+COLOURS: Final = {
     "high": "bold white on red",
     "medium": "black on yellow",
     "low": "cyan",
     "technical": "magenta",
     "none": "dim",
 }
-_MARKS: Final = {"high": "***", "medium": "** ", "low": "*  ", "technical": "(t)", "none": "   "}
+MARKS: Final = {"high": "***", "medium": "** ", "low": "*  ", "technical": "(t)", "none": "   "}
 _SHOWN: Final = 40
 
 
@@ -298,7 +298,7 @@ def _median(values: list[float | None]) -> float | None:
 
 def _page(outcome: Outcome, width: int) -> Panel:
     info, findings = outcome.job.info, outcome.findings
-    title = f"[bold]{info.name}[/]  {info.fs:g} Hz  {_duration(info.duration_s)}"
+    title = f"[bold]{info.name}[/]  {info.fs:g} Hz  {lasting(info.duration_s)}"
     if findings is None:
         return Panel(Text("An empty recording: nothing to analyse."), title=title, title_align="left")
     lead = info.leads[outcome.job.lead].name
@@ -376,12 +376,12 @@ def _episodes(episodes: list[Episode], fs: float, *, with_rules: bool) -> Table:
     shown = sorted((urgent or episodes)[:_SHOWN], key=lambda e: e.onset)
     for episode in shown:
         rule = RULES[episode.kind]
-        lasts = "goes on" if episode.end is None else _duration((episode.end - episode.onset) / fs)
+        lasts = "goes on" if episode.end is None else lasting((episode.end - episode.onset) / fs)
         table.add_row(
-            Text(_MARKS[episode.priority], style=_COLOURS[episode.priority]),
-            _clock(episode.onset / fs),
+            Text(MARKS[episode.priority], style=COLOURS[episode.priority]),
+            clock_of(episode.onset / fs),
             lasts,
-            Text(rule.title, style=_COLOURS[episode.priority]),
+            Text(rule.title, style=COLOURS[episode.priority]),
             *((Text(rule.rule, style="dim"),) if with_rules else ()),
         )
     rest: dict[str, int] = {}
@@ -399,13 +399,15 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def _duration(seconds: float) -> str:
+def lasting(seconds: float) -> str:
+    """How long, as a person reads it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.1f} h"
 
 
-def _clock(seconds: float) -> str:
+def clock_of(seconds: float) -> str:
+    """When in a recording, as a person reads it."""
     hours, rest = divmod(seconds, 3600)
     minutes, left = divmod(rest, 60)
     return f"{hours:02.0f}:{minutes:02.0f}:{left:04.1f}"

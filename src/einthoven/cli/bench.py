@@ -16,6 +16,7 @@ from rich.table import Table
 from einthoven.cli.bench_batch import command as batch
 from einthoven.cli.bench_ingest import command as ingest
 from einthoven.cli.bench_rhythm import command as rhythm
+from einthoven.cli.bench_views import command as views
 from einthoven.cli.machine import machine, workers_here
 from einthoven.errors import CallerError, RecordingNotFound
 from einthoven.evaluation import CLASS_MAPS, NoisyPeriods, RecordReport, Report, Share, report_of
@@ -48,6 +49,7 @@ def command() -> None:
 command.add_command(rhythm)
 command.add_command(ingest)
 command.add_command(batch)
+command.add_command(views)
 
 
 @command.command(name="ec57")

@@ -23,7 +23,8 @@ from einthoven.clock import SystemClock
 from einthoven.errors import DefectError, InputInvalid
 from einthoven.notice import SHORT_NOTICE
 from einthoven.runtime.load.target import Target
-from einthoven.server.patient_runs import RunProcess, RunSettings, error_of, perform, summary
+from einthoven.runtime.told_errors import error_of
+from einthoven.server.patient_runs import RunProcess, RunSettings, perform, summary
 from einthoven.server.patient_service import patient_service
 from einthoven.simulation.bank import Names
 from einthoven.simulation.noise import Noise, NoiseKind

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,17 +25,17 @@ from einthoven.cli.setting_flags import with_settings
 from einthoven.clock import SystemClock
 from einthoven.errors import Conflict, InputInvalid, RecordingNotFound
 from einthoven.pictures.workflows import draw_workflow
-from einthoven.runtime.conducting import Conductor, Elsewhere, InProcess, Routed
-from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, ecg_functions, holding
+from einthoven.runtime.conducting import Elsewhere
+from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES
+from einthoven.runtime.run_sessions import SHIPPED, RunFunctions, functions_of, place, run_session, shipped
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns, check_document
 from einthoven.server.accounts import MAIN
 from einthoven.server.wire import utc_text
-from einthoven.storage import Database, open_store
+from einthoven.storage import Database
 from einthoven.storage.runs import KeptRun, entries_of, list_runs, run_of, unfinished_runs
-from einthoven.workflow import Done, Entry, Failure, Policy, Warn, check_text, compile_workflow
+from einthoven.workflow import Done, Entry, Failure, Warn, check_text, compile_workflow
 from einthoven.workflow.drawing import Drawn, tree_of
-from einthoven.workflow.expressions import Resource
 from einthoven.workflow.flaws import Mode
 from einthoven.workflow.fusion import fuse, groups_of
 from einthoven.workflow.reader import BYTES_MAX
@@ -47,8 +46,6 @@ _WIDE: Final = 200
 """Columns where nobody says how many there are."""
 EXIT_FAILED: Final = 1
 """The run did not succeed, or the workflow has errors."""
-SHIPPED: Final = {"ecg-near-real-time": "near_real_time.yaml", "ecg-batch": "batch.yaml"}
-"""Workflows that come with the program."""
 
 
 @click.group(name="workflow")
@@ -117,7 +114,7 @@ def show(
     checked = check_document(_document(source), "lenient" if lenient else "strict", source)
     if checked.workflow is None:
         return
-    program = fuse(compile_workflow(checked), partial(_place, frozenset(ECG_FUNCTION_TYPES), True))
+    program = fuse(compile_workflow(checked), partial(place, frozenset(ECG_FUNCTION_TYPES), True))
     marks = {name: k for k, group in enumerate(groups_of(program), 1) for name in group}
     counts: Counter[tuple[str, bool]] = Counter()
     if run is not None:
@@ -152,15 +149,6 @@ def _drawn(node: Drawn, marks: Mapping[str, int], counts: Mapping[tuple[str, boo
 
 
 # -------------------------------------------------------------------- running
-
-
-class _Functions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a run's functions are found, and how long its hours are; kept with it, for it must stay so."""
-
-    store: str
-    module: str | None = None
-    chunk_min: float = 60.0
-    elsewhere: bool = False
 
 
 _workers = click.option(
@@ -223,7 +211,7 @@ def run_(
     mode: Mode = "lenient" if lenient else "strict"
     check_document(document, mode, source)
     database, settings = opened(flags)
-    kept = _Functions(_placed(store or str(settings.folder / "work")), module, chunk_min, elsewhere)
+    kept = RunFunctions(_placed(store or str(settings.folder / "work")), module, chunk_min, elsewhere)
     with _session(database, organisation, kept, workers) as session:
         run = session.runs.begin(document, given, mode, msgspec.to_builtins(kept))
         return _driven(session, run, as_json=as_json)
@@ -245,7 +233,8 @@ def resume(
         if run is not None:
             found = [run_of(connection, organisation, run)]
         else:
-            found = [one for one in unfinished_runs(connection) if one.org == organisation]
+            unfinished = [one for one in unfinished_runs(connection) if one.org == organisation]
+            found = [one for one in unfinished if not functions_of(one).recording]
     codes: list[int] = []
     for one in found:
         with _session(database, organisation, _functions_of(one), workers) as session:
@@ -361,7 +350,7 @@ def _tell(run: KeptRun, entry: Entry, *, as_json: bool) -> None:
 
 def _document(source: str) -> bytes:
     if source in SHIPPED:
-        return files("einthoven.workflow").joinpath("ecg", SHIPPED[source]).read_bytes()
+        return shipped(source)
     path = Path(source)
     if not path.is_file():
         raise RecordingNotFound(
@@ -398,8 +387,15 @@ def _placed(store: str) -> str:
     return store if "://" in store else str(Path(store).absolute())
 
 
-def _functions_of(run: KeptRun) -> _Functions:
-    return msgspec.json.decode(run.options, type=_Functions)
+def _functions_of(run: KeptRun) -> RunFunctions:
+    kept = functions_of(run)
+    if kept.recording:
+        raise Conflict(
+            "the run analyses a recording of the service.",
+            where=run.id,
+            remedy=f"The service goes on with it by itself; see einthoven recordings show {kept.recording}.",
+        )
+    return kept
 
 
 class _Session:
@@ -422,36 +418,24 @@ class _Session:
 
 @contextmanager
 def _session(
-    database: Database, organisation: str, kept: _Functions, workers: int | None
+    database: Database, organisation: str, kept: RunFunctions, workers: int | None
 ) -> Iterator[_Session]:
     count = workers or workers_here()
-    functions: dict[str, Callable[..., Any]] = {
-        **ecg_functions(kept.store, kept.chunk_min * 60.0),
-        **_module(kept.module),
-    }
-    pool = WorkerPool(count)
-    own, elsewhere = InProcess(functions, pool, holding(kept.store)), _elsewhere()
-    invoker = own if elsewhere is None else Routed(own, elsewhere, prefers_own=not kept.elsewhere)
-    clock = SystemClock()
-    runs = WorkflowRuns(
-        database,
-        Conductor(invoker, slots=max(64, 4 * count), clock=clock),
-        clock,
-        org=organisation,
-        policy=Policy(concurrency=4 * count),
-        place_of=partial(_place, frozenset(functions), not kept.elsewhere),
-        store=open_store(kept.store),
-    )
+    pool, elsewhere = WorkerPool(count), _elsewhere()
     try:
-        yield _Session(runs, elsewhere)
+        with run_session(
+            database,
+            organisation,
+            kept,
+            pool,
+            count,
+            SystemClock(),
+            more=_module(kept.module),
+            elsewhere=elsewhere,
+        ) as runs:
+            yield _Session(runs, elsewhere)
     finally:
-        runs.close()
         pool.close()
-
-
-def _place(own: frozenset[str], prefers_own: bool, type_: str, resource: Resource | None) -> str | None:
-    """Functions of this program run here, one after the other in one process; of others nothing is known."""
-    return "here" if type_ in own and (prefers_own or resource is None) else None
 
 
 def _elsewhere() -> Elsewhere | None:

@@ -1,6 +1,7 @@
 """Recordings in and out: WFDB, CSV, JSON; a span at a time, in constant memory. Files only."""
 
 from einthoven.records.annotation import Annotations, read_annotations, write_annotations
+from einthoven.records.listing import recording_files
 from einthoven.records.marks import annotations_of
 from einthoven.records.opening import OpenRecording, open_recording
 from einthoven.records.writing import write_recording
@@ -11,6 +12,7 @@ __all__ = [
     "annotations_of",
     "open_recording",
     "read_annotations",
+    "recording_files",
     "write_annotations",
     "write_recording",
 ]

@@ -9,7 +9,16 @@ from typing import BinaryIO, Final
 
 from einthoven.errors import RecordingNotFound, RecordingUnreadable, ReferenceRefused
 
-__all__ = ["beside", "open_file", "read_span", "read_text", "replacing", "size_of", "write_whole"]
+__all__ = [
+    "MAX_TEXT_BYTES",
+    "beside",
+    "open_file",
+    "read_span",
+    "read_text",
+    "replacing",
+    "size_of",
+    "write_whole",
+]
 
 MAX_TEXT_BYTES: Final = 4 * 2**20
 """Longest header that is read."""

@@ -11,7 +11,7 @@ from einthoven.records.text import agreed, open_csv, read_json
 from einthoven.records.wfdb import open_wfdb
 from einthoven.signal.recording import Counts, Recording, RecordingInfo
 
-__all__ = ["OpenRecording", "open_recording"]
+__all__ = ["OpenRecording", "header_of", "open_recording"]
 
 _SIGNALS: Final = {".dat", ".mat", ".hea"}
 
@@ -81,19 +81,30 @@ def open_recording(
     InputInvalid : a sampling rate or gain that cannot be, or that is not the file's own.
     """
     path = Path(path)
-    if not path.name or path.name == "..":
-        raise RecordingNotFound("the path names no file.", where=str(path), remedy="Name a recording.")
-    suffix = path.suffix.lower()
-    header = path.with_name(f"{path.stem}.hea") if suffix in _SIGNALS else path.with_name(f"{path.name}.hea")
-    if suffix == ".hea":
-        return _agreeing(open_wfdb(path), fs, gain, baseline, path)
-    if (suffix in _SIGNALS or not _is_file(path)) and _is_file(header):
+    header = header_of(path)
+    if header is not None:
         return _agreeing(open_wfdb(header), fs, gain, baseline, header)
     with open_file(path) as file:
         begins = read_span(file, 0, 4096, str(path)).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if begins in {b"{", b"["} or suffix == ".json":
+    if begins in {b"{", b"["} or path.suffix.lower() == ".json":
         return _InMemory(read_json(path, fs, gain, baseline))
     return open_csv(path, fs, gain, baseline)
+
+
+def header_of(path: Path) -> Path | None:
+    """The header of the WFDB record that a path names; None when it names none.
+
+    Raises
+    ------
+    RecordingNotFound : it names nothing at all.
+    """
+    if not path.name or path.name == "..":
+        raise RecordingNotFound("the path names no file.", where=str(path), remedy="Name a recording.")
+    suffix = path.suffix.lower()
+    if suffix == ".hea":
+        return path
+    header = path.with_name(f"{path.stem}.hea") if suffix in _SIGNALS else path.with_name(f"{path.name}.hea")
+    return header if (suffix in _SIGNALS or not _is_file(path)) and _is_file(header) else None
 
 
 def _agreeing(

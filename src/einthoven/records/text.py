@@ -1,5 +1,6 @@
 """Recordings as text: one sample a row (the article's files), and JSON."""
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,8 @@ _STRIDE: Final = 4096
 _BLOCK: Final = 2**20
 _LONGEST_ROW: Final = 4096
 _MOST_COLUMNS: Final = 512
+_KEPT_FROM_BYTES: Final = 16 * 2**20
+_KEPT: Final = 4
 _ROW: Final = re.compile(rb"[\s\d,;+-]*")
 _INTEGER: Final = re.compile(rb"[+-]?\d{1,11}")
 _LONGEST_INTEGER: Final = 11
@@ -32,6 +35,9 @@ _LOST: Final = missing(np.dtype(np.int32))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Count = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 _Number = TypeVar("_Number", int, float)
+_Index = tuple[list[str], bytes, list[int], int]
+_INDEXES: Final[dict[tuple[str, int, int, int], _Index]] = {}
+"""Of large files, by path, size, time and number: whoever writes to one changes these."""
 
 
 class CsvRecording:
@@ -44,7 +50,7 @@ class CsvRecording:
         self._path = path
         self._file: BinaryIO = open_file(path)
         try:
-            names, self._separator, self._offsets, rows = self._index()
+            names, self._separator, self._offsets, rows = self._known_index()
             self.info = RecordingInfo(
                 name=path.stem,
                 fs=fs,
@@ -99,7 +105,21 @@ class CsvRecording:
             remedy="The file must hold integers, one sample a row.",
         )
 
-    def _index(self) -> tuple[list[str], bytes, list[int], int]:
+    def _known_index(self) -> _Index:
+        """The index of a large file is made once in a process: a piece after the other is read of it."""
+        about = os.fstat(self._file.fileno())
+        if about.st_size < _KEPT_FROM_BYTES:
+            return self._index()
+        key = (str(self._path), about.st_size, about.st_mtime_ns, about.st_ino)
+        found = _INDEXES.get(key)
+        if found is None:
+            found = self._index()
+            while len(_INDEXES) >= _KEPT:
+                _INDEXES.pop(next(iter(_INDEXES)), None)
+            _INDEXES[key] = found
+        return found
+
+    def _index(self) -> _Index:
         """Lead names, what separates them, the offset of every 4096th row and of the end, and the rows."""
         head = read_span(self._file, 0, _LONGEST_ROW, str(self._path))
         first, _, _ = head.partition(b"\n")

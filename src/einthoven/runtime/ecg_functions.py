@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import msgspec
 import numpy as np
 
 from einthoven.errors import InputInvalid
@@ -30,14 +31,14 @@ from einthoven.functions import (
     split,
 )
 from einthoven.functions.chunks import CHUNK_S
-from einthoven.records import open_recording
+from einthoven.records import OpenRecording, open_recording
 from einthoven.runtime.conducting import Holding
 from einthoven.runtime.invocation import Call, fetch, name_behind
 from einthoven.signal.rules import Priority
 from einthoven.storage import ObjectStore, open_store
 from einthoven.workflow import FunctionType
 
-__all__ = ["ECG_FUNCTION_TYPES", "ecg_functions", "holding"]
+__all__ = ["ECG_FUNCTION_TYPES", "Reading", "ecg_functions", "holding"]
 
 _STAGES: Final[dict[str, Call]] = {
     "preprocessing": PIPELINE[0],
@@ -67,7 +68,28 @@ ECG_FUNCTION_TYPES: Final[Mapping[str, FunctionType]] = {
 """What the functions of the two workflows take and give."""
 
 
-def ecg_functions(store: str, chunk_s: float = CHUNK_S) -> dict[str, Callable[..., dict[str, Any]]]:
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the files of recordings are read."""
+
+    folder: str = ""
+    """Where those lie that are named by a relative path; empty for the working folder."""
+    lead: int = 0
+    """Which one is analysed."""
+    fs: float | None = None
+    """This and the next two for files that do not describe themselves; see `open_recording`."""
+    gain: float | None = None
+    baseline: int | None = None
+
+    def opened(self, path: str) -> OpenRecording:
+        """A recording, open; raises as `open_recording` does."""
+        return open_recording(Path(self.folder) / path, fs=self.fs, gain=self.gain, baseline=self.baseline)
+
+
+def ecg_functions(
+    store: str,
+    chunk_s: float = CHUNK_S,
+    reading: Reading = Reading(),  # noqa: B008 - frozen
+) -> dict[str, Callable[..., dict[str, Any]]]:
     """The functions by their type; each can be sent to another process.
 
     Parameters
@@ -77,10 +99,10 @@ def ecg_functions(store: str, chunk_s: float = CHUNK_S) -> dict[str, Callable[..
     """
     stages = {name: partial(_stage, name, store) for name in _STAGES}
     return {
-        "countHours": partial(_count_hours, chunk_s),
-        "split": partial(_split, store, chunk_s),
+        "countHours": partial(_count_hours, reading, chunk_s),
+        "split": partial(_split, reading, store, chunk_s),
         **stages,
-        "join": partial(_join, store, chunk_s),
+        "join": partial(_join, reading, store, chunk_s),
     }
 
 
@@ -129,20 +151,26 @@ def _get(store: str, name: str) -> Ecg:
     return fetch(name, _store(store))
 
 
-def _count_hours(chunk_s: float, ecgDataFilePath: str) -> dict[str, Any]:  # noqa: N803 - the workflow's name
-    with open_recording(Path(ecgDataFilePath)) as source:
+def _count_hours(reading: Reading, chunk_s: float, ecgDataFilePath: str) -> dict[str, Any]:  # noqa: N803 - the workflow's
+    with reading.opened(ecgDataFilePath) as source:
         count = len(count_hours(source.info, chunk_s))
     return {"hours": list(range(count)), "hoursCount": count}
 
 
-def _split(store: str, chunk_s: float, ecgDataFilePath: str, hour: int) -> dict[str, Any]:  # noqa: N803
+def _split(
+    reading: Reading,
+    store: str,
+    chunk_s: float,
+    ecgDataFilePath: str,  # noqa: N803 - the workflow's name
+    hour: int,
+) -> dict[str, Any]:
     """One hour with what it must read around it, under a name that says what is in it."""
-    with open_recording(Path(ecgDataFilePath)) as source:
+    with reading.opened(ecgDataFilePath) as source:
         chunks = count_hours(source.info, chunk_s)
         if not 0 <= hour < len(chunks):
             raise InputInvalid(f"there is no hour {hour}; the recording has {len(chunks)}.", where="hour")
         chunk = chunks[int(hour)]
-        ecg = split(source, chunk)
+        ecg = split(source, chunk, reading.lead)
     digest = hashlib.sha256(f"{ecg.fs} {ecg.gain} {ecg.baseline} {ecg.lead} {chunk}".encode())
     digest.update(np.ascontiguousarray(ecg.samples).tobytes())
     name = f"hours/{digest.hexdigest()[:32]}"
@@ -187,9 +215,15 @@ def _told(ecg: Ecg) -> dict[str, Any]:
     return {"summary": summary, "alert": alert}
 
 
-def _join(store: str, chunk_s: float, ecgDataFilePath: str, results: list[str]) -> dict[str, Any]:  # noqa: N803
+def _join(
+    reading: Reading,
+    store: str,
+    chunk_s: float,
+    ecgDataFilePath: str,  # noqa: N803 - the workflow's name
+    results: list[str],
+) -> dict[str, Any]:
     """The ECG object with the findings of the whole recording, from those of its hours, in order."""
-    with open_recording(Path(ecgDataFilePath)) as source:
+    with reading.opened(ecgDataFilePath) as source:
         info = source.info
     chunks = count_hours(info, chunk_s)
     if len(chunks) != len(results):

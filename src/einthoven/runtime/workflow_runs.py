@@ -33,6 +33,7 @@ from einthoven.workflow import (
     Done,
     Entry,
     Execution,
+    Failure,
     Flaw,
     Policy,
     Warn,
@@ -121,12 +122,14 @@ class WorkflowRuns:
         inputs: Mapping[str, Any],
         mode: Mode = "strict",
         options: Mapping[str, Any] | None = None,
+        id_: str | None = None,
     ) -> KeptRun:
         """Keep a new run; `drive` performs it.
 
         Parameters
         ----------
         options : with what functions it is performed; kept for whoever goes on with it.
+        id_ : its name, which no other run has; None for a random one.
 
         Raises
         ------
@@ -135,7 +138,7 @@ class WorkflowRuns:
         """
         checked = check_document(document, mode, "workflow")
         run = KeptRun(
-            id=secrets.token_hex(8),
+            id=id_ or secrets.token_hex(8),
             org=self._org,
             workflow=checked.workflow.name if checked.workflow else "",
             mode=mode,
@@ -216,6 +219,19 @@ class WorkflowRuns:
             raise Conflict("all of the run succeeded.", where=id_, remedy="Begin a new one.")
         failed = self._with(lambda connection: reopen_run(connection, run.number))
         return msgspec.structs.replace(run, state="going", outcome=None, ended_ns=None), failed
+
+    def cancel(self, id_: str) -> None:
+        """End a run that nobody drives; nothing happens when it has ended.
+
+        Raises
+        ------
+        NotFound : no such run.
+        Conflict : another process drives it.
+        """
+        run = self.resume(id_)
+        if run.state == "going":
+            self._take(run)
+            self._end(run, Failure(code="R714", path="", message="cancelled"))
 
     def forget(self, id_: str) -> None:
         """Remove a run that has ended, with all that is kept of it.

@@ -21,8 +21,11 @@ from einthoven.server import (
     ingest_document,
     people_routes,
     problems,
+    recording_routes,
     stream_routes,
     token_routes,
+    upload_document,
+    view_routes,
 )
 from einthoven.server.documenting import describe, document
 from einthoven.server.events import EVENTS_PATH, Feed, events_route
@@ -30,7 +33,8 @@ from einthoven.server.ingest import RETRY_AFTER_S, IngestRoute, Receive, Scope, 
 from einthoven.server.logs import place_of
 from einthoven.server.passwords import PasswordCost
 from einthoven.server.reception import Reception, Service
-from einthoven.server.requests import StrictRequest, let_in, person_of, reception_of
+from einthoven.server.requests import StrictRequest, let_in, party_behind, person_of, reception_of
+from einthoven.server.uploads import UPLOADS_PATH, UploadsRoute
 from einthoven.version import __version__
 
 __all__ = ["App", "Service", "build_app"]
@@ -55,8 +59,15 @@ _OF_STATUS: Final = {401: (b"www-authenticate", b"Bearer"), 429: _RETRY, 503: _R
 class App:
     """An ASGI application: routes named here first, everything else by the framework."""
 
-    def __init__(self, framework: Litestar, front: Mapping[tuple[str, str], AsgiApp], feed: Feed) -> None:
+    def __init__(
+        self,
+        framework: Litestar,
+        front: Mapping[tuple[str, str], AsgiApp],
+        feed: Feed,
+        below: Mapping[str, AsgiApp],
+    ) -> None:
         self.framework = framework
+        self._below = below
         self.feed = feed
         self.document = document(framework)
         """The OpenAPI document."""
@@ -74,7 +85,7 @@ class App:
         if scope["type"] != "http":
             await self._behind(scope, receive, send)
             return
-        app = self._front.get((scope["method"], scope["path"]))
+        app = self._front.get((scope["method"], scope["path"])) or self._app_below(scope["path"])
         if app is None:
             await self._behind(scope, receive, _Guarded(send))
             return
@@ -86,6 +97,12 @@ class App:
                 raise
             _LOG.error("a request failed", extra=place_of(error))
             await _defect(guarded)
+
+    def _app_below(self, path: str) -> AsgiApp | None:
+        """Who serves a path and all that is below it."""
+        return next(
+            (app for top, app in self._below.items() if path == top or path.startswith(f"{top}/")), None
+        )
 
 
 class _Page:
@@ -164,11 +181,15 @@ def build_app(
             *people_routes.HANDLERS,
             *token_routes.HANDLERS,
             *stream_routes.HANDLERS,
+            *view_routes.HANDLERS,
+            *upload_document.HANDLERS,
+            *recording_routes.HANDLERS,
             *health_routes.HANDLERS,
         ],
         dependencies={
             "reception": Provide(reception_of, sync_to_thread=False),
             "person": Provide(person_of, sync_to_thread=False),
+            "party": Provide(party_behind, sync_to_thread=False),
         },
         state=State({"reception": reception}),
         guards=[let_in],
@@ -198,4 +219,5 @@ def build_app(
             **front,
         },
         feed,
+        {UPLOADS_PATH: UploadsRoute(reception.uploads, service.identities)},
     )

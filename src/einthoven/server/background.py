@@ -1,4 +1,4 @@
-"""The process beside the workers: sealing, the clock of alerts, the watch over devices and channels.
+"""The process beside the workers: sealing, views, the clock of alerts, the watch over devices and channels.
 
 It is a process of its own because what it does in bursts would hold up the requests of a worker that did it.
 One for each machine is started; of all machines that share a database one at a time does each job.
@@ -14,16 +14,22 @@ from types import FrameType
 from typing import Final
 
 from einthoven.clock import SystemClock
-from einthoven.server.desk import Desk, Raised
+from einthoven.server.batch_views import BatchLayer
+from einthoven.server.desk import Desk, Raised, limits_of
 from einthoven.server.jobs import Job, Jobs
 from einthoven.server.keys import signing_keys
 from einthoven.server.logs import configure_logs
 from einthoven.server.metrics import count_alerts
+from einthoven.server.real_time_views import SpeedLayer
+from einthoven.server.recording_runs import RecordingRuns
+from einthoven.server.recording_views import RecordingViews
 from einthoven.server.sealing import Sealer
 from einthoven.server.settings import Settings, handed_over
 from einthoven.server.sql_outbox import forget_heartbeats
+from einthoven.server.upload_expiry import UploadExpiry
 from einthoven.server.watch import Watch
 from einthoven.storage import Connection, MasterDataset, open_database, open_store
+from einthoven.storage.received import ReceivedFiles
 
 __all__ = ["main"]
 
@@ -53,11 +59,12 @@ def main() -> None:
         one.stop(settings.drain_s)
 
 
-def _jobs(settings: Settings) -> tuple[Jobs, Jobs]:
+def _jobs(settings: Settings) -> tuple[Jobs | RecordingRuns, ...]:
     """The watch over alerts, and apart from it what may take long: no ladder waits for an object store."""
     database, clock = open_database(settings.database_url), SystemClock()
     watch = Watch(Desk(signing_keys(settings.folder)), _raised)
-    dataset = MasterDataset(open_store(settings.objects_url))
+    store = open_store(settings.objects_url)
+    dataset = MasterDataset(store)
     sealer = Sealer(dataset, after_s=settings.seal_after_s, bytes_=settings.seal_bytes)
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     watching = (
@@ -70,10 +77,21 @@ def _jobs(settings: Settings) -> tuple[Jobs, Jobs]:
         Job("seal", 1.0, sealer.seal),
         Job("tidy", 1.0, _tidy),
         Job("forget", 3600.0, _forget),
+        Job("uploads", 60.0, UploadExpiry(ReceivedFiles(store)).remove),
+    )
+    limits = limits_of(Desk(signing_keys(settings.folder)))
+    batch = BatchLayer(dataset, store, limits, after_s=settings.views_after_s)
+    viewing = (
+        Job("batch-views", 5.0, batch.refresh),
+        Job("recording-views", 5.0, RecordingViews(batch, store).publish),
+        Job("real-time-views", 10.0, SpeedLayer().keep),
+        Job("needless-views", 60.0, batch.tidy),
     )
     return (
         Jobs(database, clock, f"{holder}-watching", watching),
         Jobs(database, clock, f"{holder}-keeping", keeping),
+        Jobs(database, clock, f"{holder}-viewing", viewing),
+        RecordingRuns(database, clock, settings, f"{holder}-recordings"),
     )
 
 

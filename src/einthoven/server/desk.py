@@ -18,7 +18,7 @@ from einthoven.signal.findings import Condition
 from einthoven.signal.rules import Criteria
 from einthoven.storage.database import Statements
 
-__all__ = ["Desk", "Raised"]
+__all__ = ["Desk", "Raised", "limits_of"]
 
 _STREAMS_MAX = 50_000
 
@@ -127,3 +127,13 @@ class Desk:
             return True
         is_delayed = any(choice.delay_s for choice in rules.choices.values())
         return not is_delayed and self._told.get(stream) == conditions
+
+
+def limits_of(desk: Desk) -> Callable[[Statements, str, str], Criteria]:
+    """Limits of the rhythm rules for a patient, as they are in force when they are asked."""
+
+    def limits(statements: Statements, org: str, patient: str) -> Criteria:
+        desk.look(statements)
+        return desk.criteria(statements, org, patient)
+
+    return limits

@@ -16,6 +16,7 @@ from litestar.routes import HTTPRoute
 from einthoven.server.ingest_document import complete
 from einthoven.server.problems import Problem
 from einthoven.server.roles import ROUTES
+from einthoven.server.upload_document import complete_uploads
 
 __all__ = ["describe", "document"]
 
@@ -61,7 +62,7 @@ def document(framework: Litestar) -> dict[str, Any]:
                 operation["x-roles"] = sorted(callers)
                 for parameter in operation.get("parameters", ()):
                     parameter["schema"] = _without_null(parameter["schema"])
-    return complete(described)
+    return complete_uploads(complete(described))
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

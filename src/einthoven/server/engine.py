@@ -39,7 +39,16 @@ from einthoven.signal.rules import Criteria
 from einthoven.storage.blocks import KeptSegment, block_of, segment_of
 from einthoven.storage.database import Connection, Row, Statements, within
 
-__all__ = ["Engine", "Follower", "Nobody", "Outcome", "Recorded", "pack_segment", "unpack_segment"]
+__all__ = [
+    "Engine",
+    "Follower",
+    "Nobody",
+    "Outcome",
+    "Recorded",
+    "pack_segment",
+    "segment_kept",
+    "unpack_segment",
+]
 
 Outcome = Answer | EinthovenError
 
@@ -369,7 +378,7 @@ class Engine:
         limit = _LAST if arrival is None else arrival.segment.sequence
         with self._connection.reading() as statements:
             rows = statements.rows(
-                "SELECT j.sequence, j.block, j.is_last, s.received_ns, s.digest FROM segments s "
+                "SELECT j.sequence, j.block, s.is_last, s.received_ns, s.digest FROM segments s "
                 "JOIN journal j ON j.stream = s.stream AND j.sequence = s.sequence "
                 "WHERE s.stream = ? AND s.status = 'accepted' AND s.sequence <= ? "
                 "ORDER BY s.sequence LIMIT ?",
@@ -576,7 +585,7 @@ def _pack(plan: _Plan) -> None:
     plan.packed = encode_state(plan.state)
     for entry in plan.entries:
         if entry.findings is not None:
-            entry.kept = encode_answer(entry.answer)
+            entry.kept = encode_answer(entry.answer, entry.findings, entry.start_ns)
         if entry.is_new:
             entry.block = pack_segment(entry.arrival.org, entry.arrival.segment)
 
@@ -598,6 +607,7 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                         entry.arrival.received_ns,
                         segment.recording.info.samples,
                         entry.digest,
+                        int(entry.arrival.is_last),
                         entry.kept,
                     )
                 )
@@ -606,7 +616,6 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
                         id_,
                         segment.sequence,
                         entry.arrival.received_ns,
-                        int(entry.arrival.is_last),
                         entry.block,
                     )
                 )
@@ -629,12 +638,12 @@ def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None
             )
         )
     statements.run_many(
-        "INSERT INTO segments (stream, sequence, status, start_ns, received_ns, samples, digest, answer) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO segments (stream, sequence, status, start_ns, received_ns, samples, digest, is_last, "
+        "answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         fresh,
     )
     statements.run_many(
-        "INSERT INTO journal (stream, sequence, received_ns, is_last, block) VALUES (?, ?, ?, ?, ?)", journal
+        "INSERT INTO journal (stream, sequence, received_ns, block) VALUES (?, ?, ?, ?)", journal
     )
     if done:
         statements.run_many(
@@ -695,7 +704,11 @@ def pack_segment(org: str, segment: Segment) -> bytes:
 
 def unpack_segment(block: bytes) -> Segment:
     """A segment from the journal."""
-    _, kept, _ = segment_of(block)
+    return segment_kept(segment_of(block)[1])
+
+
+def segment_kept(kept: KeptSegment) -> Segment:
+    """A segment as it came, from what is kept of it."""
     lead = Lead(kept.lead, kept.gain, kept.baseline)
     info = RecordingInfo("segment", kept.fs, (lead,), kept.samples.size)
     recording = Recording(info, kept.samples[None, :])

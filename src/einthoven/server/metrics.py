@@ -69,6 +69,15 @@ class _Metrics:
         self.sealed = Counter(
             "einthoven_sealed_segments", "Segments moved from the journal into objects.", registry=registry
         )
+        self.upload_bytes = Counter(
+            "einthoven_upload_bytes", "Bytes of uploads that are safe.", registry=registry
+        )
+        self.recordings = Counter(
+            "einthoven_recordings",
+            "Whole recordings by how they ended: done, failed, cancelled.",
+            ["outcome"],
+            registry=registry,
+        )
         self.alerts = Counter(
             "einthoven_alerts", "Alerts raised, by priority.", ["priority"], registry=registry
         )

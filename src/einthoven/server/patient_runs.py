@@ -26,7 +26,7 @@ from einthoven.simulation.bank import RECORDS, Bank, Names, virtual_records
 from einthoven.simulation.noise import Noise
 from einthoven.simulation.traffic import Traffic, requests
 
-__all__ = ["RunProcess", "RunSettings", "Tell", "error_of", "perform", "run_alone", "summary"]
+__all__ = ["RunProcess", "RunSettings", "Tell", "perform", "run_alone", "summary"]
 
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
@@ -178,15 +178,6 @@ def run_alone() -> None:
         tell({"event": "failed", "error": error.as_dict()})
         return
     tell({"event": "summary", **summary(settings, report)})
-
-
-def error_of(said: dict[str, str]) -> EinthovenError:
-    """The error that another process told of."""
-    kinds = [EinthovenError]
-    for kind in kinds:
-        kinds.extend(kind.__subclasses__())
-    kind = next((one for one in kinds if one.code == said["code"]), EinthovenError)
-    return kind(said["what"], where=said["where"], remedy=said["remedy"])
 
 
 class RunProcess:

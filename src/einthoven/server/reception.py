@@ -1,6 +1,7 @@
 """What the routes of a worker work with."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -13,6 +14,8 @@ from einthoven.server.logins import Logins
 from einthoven.server.passwords import PasswordCost, Passwords
 from einthoven.server.settings import Settings
 from einthoven.server.tracing import NO_TRACES, Spans
+from einthoven.server.uploading import Uploads
+from einthoven.storage import ObjectStore, open_store
 from einthoven.storage.database import Database
 
 __all__ = ["Reception", "Service"]
@@ -44,13 +47,23 @@ class Reception:
         self.keys = service.keys
         self.connections = Connections(service.database, _THREADS)
         self.health = Connections(service.database, 1, "health")
+        self.views = Connections(service.database, _THREADS, "views")
+        """For questions that read much: the others do not wait for them."""
+        self.uploads = Uploads(service.database, service.clock, service.settings)
         self.passwords = Passwords(cost)
         self.logins = Logins(
             self.connections, self.passwords, service.clock, 3600.0 * service.settings.session_h
         )
 
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The service's object store."""
+        return open_store(self.settings.objects_url)
+
     def close(self) -> None:
         """Finish what was asked."""
         self.passwords.close()
+        self.uploads.close()
+        self.views.close()
         self.connections.close()
         self.health.close()

@@ -9,34 +9,42 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter, PathParameter
+from litestar.params import Parameter, ParameterKwarg, PathParameter, QueryParameter
 
 from einthoven.errors import AccessDenied, InputInvalid
 from einthoven.names import ORGANISATION, PSEUDONYM, USER
 from einthoven.server.identities import Person
 from einthoven.server.ingest import token_in
+from einthoven.server.parties import Party, party_for, party_of
 from einthoven.server.reception import Reception
-from einthoven.server.roles import ROUTES
+from einthoven.server.roles import ROUTES, SENDERS
 
 __all__ = [
+    "LATEST_NS",
     "Asker",
     "Limit",
     "OrganisationName",
     "Parts",
     "Pseudonym",
     "PseudonymInPath",
+    "Sending",
     "StrictRequest",
     "UserInPath",
     "UserName",
     "bearer_of",
     "instant",
+    "instant_ns",
+    "instant_parameter",
     "let_in",
     "own_patient",
+    "party_behind",
     "person_of",
     "reception_of",
 ]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST_NS: Final = 2**62
+"""No time is later."""
 
 OrganisationName = Annotated[str, msgspec.Meta(pattern=ORGANISATION, description="An organisation.")]
 UserName = Annotated[str, msgspec.Meta(pattern=USER, description="A user's name.")]
@@ -44,6 +52,8 @@ Parts = NamedDependency[Reception]
 """What the routes work with."""
 Asker = NamedDependency[Person]
 """Who asks."""
+Sending = NamedDependency[Party]
+"""Who sends, or asks of what was sent; on routes that are open to devices."""
 UserInPath = Annotated[str, PathParameter(pattern=USER, description="A user's name.")]
 PseudonymInPath = Annotated[str, PathParameter(pattern=PSEUDONYM, description="A pseudonym.")]
 Pseudonym = Annotated[str, msgspec.Meta(pattern=PSEUDONYM, description="A pseudonym; never a name.")]
@@ -91,12 +101,18 @@ async def let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     if not allowed.isdisjoint(_UNGUARDED) or route[0] == "OPTIONS":
         return
     reception: Reception = connection.app.state.reception
+    if not allowed.isdisjoint(SENDERS):
+        connection.state.party = await party_of(
+            reception.identities, bearer_of(connection), allowed, segments=1
+        )
+        return
     person = await reception.identities.person(bearer_of(connection))
     if person.role not in allowed:
         raise AccessDenied(
             f"the role {person.role} may not do this.", where="Authorization", remedy="Ask an administrator."
         )
     connection.state.person = person
+    connection.state.party = party_for(person)
 
 
 def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -114,6 +130,12 @@ def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
 def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The token; empty where there is none."""
     return token_in(connection.headers.get("authorization", "").encode("latin-1"))
+
+
+def party_behind(request: Request[Any, Any, State]) -> Party:
+    """Who sends, or asks of what was sent."""
+    party: Party = request.state.party
+    return party
 
 
 def person_of(request: Request[Any, Any, State]) -> Person:
@@ -143,3 +165,26 @@ def reception_of(state: State) -> Reception:
 def instant(ns: int) -> datetime:
     """An instant as it goes out."""
     return _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+def instant_parameter(name: str, description: str) -> ParameterKwarg:
+    """A parameter of the query that is a time."""
+    return QueryParameter(name=name, description=description, schema_extra={"format": "date-time"})
+
+
+def instant_ns(where: str, text: str | None, default: int) -> int:
+    """A time as it came in, UTC, ns since 1970; within what can be kept.
+
+    Raises
+    ------
+    InputInvalid : it is no time.
+    """
+    if text is None:
+        return default
+    try:
+        moment: datetime = msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
+    except msgspec.ValidationError:
+        raise InputInvalid(
+            "this is no time.", where=where, remedy="Give it as 2026-11-26T08:00:00Z."
+        ) from None
+    return min(max((moment - _EPOCH) // timedelta(microseconds=1) * 1000, 0), LATEST_NS)

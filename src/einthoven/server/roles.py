@@ -10,7 +10,7 @@ from typing import Final, Literal
 from einthoven.server.accounts import ROLES, Role
 from einthoven.server.tokens import TokenKind
 
-__all__ = ["ISSUES", "OVERSEES", "ROUTES", "Caller"]
+__all__ = ["ISSUES", "OVERSEES", "ROUTES", "SENDERS", "Caller"]
 
 Caller = Literal["anyone", "setup", "device", "gateway"] | Role
 
@@ -22,9 +22,20 @@ TECHNICAL: Final[frozenset[Caller]] = frozenset({"admin", "clinician", "technici
 CLINICAL: Final[frozenset[Caller]] = frozenset({"clinician", "patient"})
 STAFF: Final[frozenset[Caller]] = frozenset({"clinician", "technician"})
 CLINICIAN: Final[frozenset[Caller]] = frozenset({"clinician"})
+SENDERS: Final[frozenset[Caller]] = frozenset({"device", "gateway"})
 
 ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("POST", "/v1/segments"): frozenset({"device", "gateway"}),
+    ("POST", "/v1/uploads"): SENDERS | STAFF,
+    ("HEAD", "/v1/uploads/{upload}"): SENDERS | STAFF,
+    ("PATCH", "/v1/uploads/{upload}"): SENDERS | STAFF,
+    ("DELETE", "/v1/uploads/{upload}"): SENDERS | STAFF,
+    ("GET", "/v1/recordings"): SENDERS | CLINICAL | STAFF,
+    ("POST", "/v1/recordings"): SENDERS | STAFF,
+    ("GET", "/v1/recordings/{recording}"): SENDERS | CLINICAL | STAFF,
+    ("POST", "/v1/recordings/{recording}/cancel"): SENDERS | STAFF,
+    ("POST", "/v1/recordings/{recording}/redrive"): STAFF,
+    ("GET", "/v1/recordings/{recording}/result"): SENDERS | CLINICAL,
     ("POST", "/v1/setup"): frozenset({"setup"}),
     ("POST", "/v1/login"): ANYONE,
     ("POST", "/v1/logout"): PEOPLE,
@@ -43,6 +54,11 @@ ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("GET", "/v1/streams"): TECHNICAL,
     ("GET", "/v1/streams/{device}"): TECHNICAL,
     ("GET", "/v1/patients/{patient}/segments"): CLINICAL,
+    ("GET", "/v1/patients/{patient}/trends"): CLINICAL,
+    ("GET", "/v1/patients/{patient}/summary"): CLINICAL,
+    ("GET", "/v1/patients/{patient}/episodes"): CLINICAL,
+    ("GET", "/v1/patients/{patient}/beats"): CLINICAL,
+    ("GET", "/v1/patients/{patient}/quality"): CLINICAL,
     ("GET", "/v1/alerts"): CLINICAL | {"technician"},
     ("GET", "/v1/alerts/{alert}"): CLINICAL | {"technician", "auditor"},
     ("POST", "/v1/alerts/{alert}/acknowledge"): STAFF,

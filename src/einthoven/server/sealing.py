@@ -13,6 +13,8 @@ from typing import Final
 from einthoven.server.metrics import METRICS
 from einthoven.storage.database import Connection, Row
 from einthoven.storage.dataset import MasterDataset
+from einthoven.storage.view_rows import mark_due
+from einthoven.views import DAY_NS
 
 __all__ = ["Sealer"]
 
@@ -66,12 +68,22 @@ class Sealer:
                     (number, entry.offset, streams[entry.org, (entry.device, entry.sequence)], entry.sequence)
                     for entry in one.entries[first : first + _TOGETHER]
                 ]
-                self._move(connection, places)
+                days = {
+                    (place[2], entry.start_ns // DAY_NS)
+                    for place, entry in zip(places, one.entries[first:], strict=False)
+                }
+                self._move(connection, places, days, now_ns)
                 done += len(places)
         METRICS.sealed.inc(done)
         return done
 
-    def _move(self, connection: Connection, places: list[tuple[int, int, int, int]]) -> None:
+    def _move(
+        self,
+        connection: Connection,
+        places: list[tuple[int, int, int, int]],
+        days: set[tuple[int, int]],
+        now_ns: int,
+    ) -> None:
         """Out of the journal; a few at a time, and then others have their turn."""
         with connection.writing() as statements:
             statements.run_many(
@@ -81,6 +93,7 @@ class Sealer:
                 "DELETE FROM journal WHERE stream = ? AND sequence = ?",
                 [(stream, sequence) for _, _, stream, sequence in places],
             )
+            mark_due(statements, days, now_ns)
         self._pause(_PAUSE_S)
 
     def _due(self, connection: Connection, now_ns: int) -> list[Row]:

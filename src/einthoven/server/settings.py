@@ -109,6 +109,36 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         8 * 2**20
     )
 
+    upload_max_bytes: Annotated[int, _meta("Largest file that is uploaded.", "bytes", ge=1024, le=2**44)] = (
+        8 * 2**30
+    )
+    upload_keep_h: Annotated[
+        float,
+        _meta("An upload of which nothing came for so long is removed.", "h", gt=0, le=8760),
+    ] = 168.0
+    recordings_store: Annotated[
+        str,
+        _meta("Object store in which recordings may lie that are named instead of uploaded; empty for none."),
+    ] = ""
+    batch_processes: Annotated[
+        int,
+        _meta(
+            "Processes that analyse whole recordings, behind everything else; 0 for one in two processors.",
+            ge=0,
+            le=256,
+        ),
+    ] = 0
+
+    views_after_s: Annotated[
+        float,
+        _meta(
+            "What came into the master dataset waits so long for more before batch views take it in.",
+            "s",
+            ge=0,
+            le=604_800,
+        ),
+    ] = 600.0
+
     @property
     def folder(self) -> Path:
         """Where all lies that has no other place."""
@@ -128,6 +158,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def processes(self) -> int:
         """How many workers there are."""
         return self.workers or os.cpu_count() or 1
+
+    @property
+    def batch_workers(self) -> int:
+        """How many processes analyse whole recordings."""
+        return self.batch_processes or max(1, (os.cpu_count() or 1) // 2)
 
 
 class Setting(msgspec.Struct, frozen=True):

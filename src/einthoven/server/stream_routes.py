@@ -1,25 +1,32 @@
 """Routes of what devices sent: streams, and the answers to a patient's segments."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter, ParameterKwarg, QueryParameter
+from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
-from msgspec import Meta
 
-from einthoven.errors import InputInvalid, NotFound
+from einthoven.errors import NotFound
 from einthoven.names import PSEUDONYM
-from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, instant, own_patient
+from einthoven.server.requests import (
+    LATEST_NS,
+    Asker,
+    Limit,
+    Parts,
+    PseudonymInPath,
+    instant,
+    instant_ns,
+    instant_parameter,
+    own_patient,
+)
 from einthoven.server.streams import SegmentRow, StreamRow, list_streams, read_gaps, segments_of
 from einthoven.server.wire import Answer, decode_answer
 from einthoven.storage.database import Statements
 
 __all__ = ["HANDLERS"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_ALWAYS_NS: Final = 2**62
 _GAPS_MAX: Final = 100
 
 
@@ -78,10 +85,6 @@ class SegmentPage(msgspec.Struct, frozen=True, rename="camel"):
     next: str | None
 
 
-def _instant_parameter(name: str, description: str) -> ParameterKwarg:
-    return QueryParameter(name=name, description=description, schema_extra={"format": "date-time"})
-
-
 @get("/v1/streams")
 async def streams(
     reception: Parts,
@@ -122,8 +125,8 @@ async def patient_segments(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: Annotated[str | None, _instant_parameter("from", "Segments that begin then or later.")] = None,
-    until: Annotated[str | None, _instant_parameter("until", "Segments that begin before.")] = None,
+    from_: Annotated[str | None, instant_parameter("from", "Segments that begin then or later.")] = None,
+    until: Annotated[str | None, instant_parameter("until", "Segments that begin before.")] = None,
     after: Annotated[
         str,
         Parameter(pattern=r"^([0-9]{1,16}\.[0-9]{1,16})?$", description="Where the page before ended."),
@@ -134,7 +137,7 @@ async def patient_segments(
     if person.role == "patient":
         own_patient(person, patient)
     cursor = _cursor(after)
-    from_ns, until_ns = _ns("from", from_, 0), _ns("until", until, _ALWAYS_NS)
+    from_ns, until_ns = instant_ns("from", from_, 0), instant_ns("until", until, LATEST_NS)
     found = await reception.connections.read(
         lambda s: segments_of(
             s,
@@ -154,18 +157,6 @@ async def patient_segments(
 
 
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (streams, stream, patient_segments)
-
-
-def _ns(where: str, text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    try:
-        moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
-    except msgspec.ValidationError:
-        raise InputInvalid(
-            "this is no time.", where=where, remedy="Give it as 2026-11-26T08:00:00Z."
-        ) from None
-    return min(max((moment - _EPOCH) // timedelta(microseconds=1) * 1000, 0), _ALWAYS_NS)
 
 
 def _cursor(text: str) -> tuple[int, int]:

@@ -5,7 +5,10 @@ the same names; docs/reference/http-api.md is the page for device makers.
 """
 
 import zlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -16,24 +19,28 @@ from numpy.typing import NDArray
 from einthoven.errors import AccessDenied, CallerError, EinthovenError, InputInvalid
 from einthoven.names import is_pseudonym
 from einthoven.records.integers import parse_integers
-from einthoven.signal.findings import BEAT_CLASSES, Condition, Episode, Findings, HeartRate
+from einthoven.signal.findings import BEAT_CLASSES, Condition, Episode, Findings, HeartRate, MinuteIntervals
 from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment
+from einthoven.signal.resampling import FS
 
 __all__ = [
     "BATCH_MAX",
     "Answer",
     "Arrival",
     "Encoding",
+    "KeptAnswer",
     "Mode",
     "Sender",
     "answer_of",
     "decode_answer",
+    "decode_kept",
     "decode_segments",
     "digest_of",
     "encode_answer",
     "encode_answers",
     "refusal",
     "utc_text",
+    "version_name",
 ]
 
 Encoding = Literal["json", "msgpack"]
@@ -100,6 +107,21 @@ class Answer(msgspec.Struct, frozen=True, rename="camel"):
     error: dict[str, str] | UnsetType = UNSET
 
 
+class KeptAnswer(Answer, frozen=True, rename="camel", kw_only=True):
+    """An answer as it is kept: with what the real-time views need beside it."""
+
+    origin_ns: int = 0
+    """The same as ``start_time``, to the nanosecond."""
+    grid: bytes | UnsetType = UNSET
+    """Beats on the analysis grid, 64 bits each, where that is not the positions."""
+    first_cell: int = 0
+    cells: bytes = b""
+    """Quality by second, 16 bits each; see `einthoven.signal.quality`."""
+    intervals: tuple[MinuteIntervals, ...] = ()
+    made_by: str = ""
+    """Name of the versions of the functions; see `version_name`."""
+
+
 class _Body(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     sequence: int
     start_time: Annotated[datetime, msgspec.Meta(tz=True)] | int
@@ -132,6 +154,7 @@ _JSON_MANY: Final = msgspec.json.Decoder(list[_Body])
 _PACKED_ONE: Final = msgspec.msgpack.Decoder(_Packed)
 _PACKED_MANY: Final = msgspec.msgpack.Decoder(list[_Packed])
 _ANSWER: Final = msgspec.msgpack.Decoder(Answer)
+_KEPT: Final = msgspec.msgpack.Decoder(KeptAnswer)
 _TO_JSON: Final = msgspec.json.Encoder()
 _TO_PACKED: Final = msgspec.msgpack.Encoder()
 
@@ -297,14 +320,40 @@ def refusal(sequence: int, error: EinthovenError) -> Answer:
     return Answer(sequence, "refused", error=error.as_dict())
 
 
-def encode_answer(answer: Answer) -> bytes:
-    """An answer as it is kept."""
-    return _TO_PACKED.encode(answer)
+def encode_answer(answer: Answer, findings: Findings, origin_ns: int) -> bytes:
+    """An answer as it is kept; `KeptAnswer` says what for."""
+    beats, quality = findings.beats, findings.quality
+    return _TO_PACKED.encode(
+        KeptAnswer(
+            *msgspec.structs.astuple(answer),
+            origin_ns=origin_ns,
+            grid=UNSET if findings.fs == FS else beats.grid.tobytes(),
+            first_cell=quality.first_cell,
+            cells=quality.cells.tobytes(),
+            intervals=findings.intervals,
+            made_by=version_name(findings.versions),
+        )
+    )
 
 
 def decode_answer(content: bytes) -> Answer:
-    """An answer that was kept."""
+    """What was answered."""
     return _ANSWER.decode(content)
+
+
+def decode_kept(content: bytes) -> KeptAnswer:
+    """An answer with what is kept beside it."""
+    return _KEPT.decode(content)
+
+
+def version_name(versions: Mapping[str, str]) -> str:
+    """A short name of the versions of all functions together."""
+    return _version_name(tuple(versions.items()))
+
+
+@lru_cache(maxsize=64)
+def _version_name(versions: tuple[tuple[str, str], ...]) -> str:
+    return blake2b(_TO_PACKED.encode(sorted(versions)), digest_size=4).hexdigest()
 
 
 def encode_answers(answers: Any, encoding: Encoding) -> bytes:

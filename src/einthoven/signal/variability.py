@@ -15,7 +15,7 @@ from einthoven.signal.kernel import kernel
 from einthoven.signal.quality import CELL, GRADE
 from einthoven.signal.resampling import FS
 
-__all__ = ["Intervals", "heart_rate", "rr_intervals", "variability"]
+__all__ = ["LEAST_SHARE", "Intervals", "heart_rate", "rr_intervals", "variability"]
 
 LEAST_SHARE: Final = 0.8
 _LONGEST_S: Final = 3.0

@@ -24,10 +24,11 @@ from einthoven.storage.containers import (
     container_of_blocks,
     read_footer,
     read_index,
+    read_segment,
     recover,
 )
 from einthoven.storage.objects import ObjectStore
-from einthoven.storage.spans import Located, Span
+from einthoven.storage.spans import Located, Span, in_runs
 
 __all__ = ["MasterDataset", "Problem", "SealedObject", "Verification"]
 
@@ -172,6 +173,23 @@ class MasterDataset:
         """
         found = self.find(org, patient, start_ns, until_ns, device=device, lead=lead)
         return Span(self._store, patient, found, start_ns, until_ns, damaged_is_missing=damaged_is_missing)
+
+    def segments(self, located: Iterable[Located]) -> Iterator[tuple[Entry, KeptSegment | None]]:
+        """These segments in their order; None for one that is damaged.
+
+        Raises
+        ------
+        RecordingNotFound, StoreUnavailable : see `ObjectStore`.
+        """
+        for run in in_runs(located):
+            first, last = run[0].entry, run[-1].entry
+            content = self._store.read(run[0].name, first.offset, last.offset + last.length - first.offset)
+            for one in run:
+                at = one.entry.offset - first.offset
+                try:
+                    yield one.entry, read_segment(content[at : at + one.entry.length], one.entry, one.name)
+                except ObjectDamaged:
+                    yield one.entry, None
 
     def verify(self, org: str | None = None) -> Verification:
         """Read everything, of one organisation or of all, and check every byte, name and count.

@@ -42,6 +42,7 @@ CREATE TABLE segments (
     received_ns BIGINT NOT NULL,
     samples INTEGER NOT NULL,
     digest BIGINT NOT NULL,
+    is_last INTEGER NOT NULL,
     answer {bytes},
     object BIGINT,
     place BIGINT,
@@ -51,7 +52,6 @@ CREATE TABLE journal (
     stream BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
     received_ns BIGINT NOT NULL,
-    is_last INTEGER NOT NULL,
     block {bytes} NOT NULL,
     PRIMARY KEY (stream, sequence)
 ){tight};
@@ -234,7 +234,127 @@ CREATE TABLE invocations (
 ){tight}
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS, _ALERTS, _RUNS)
+_RECORDINGS: Final = """
+CREATE TABLE uploads (
+    number {id},
+    id TEXT NOT NULL UNIQUE,
+    org TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    filename TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    received BIGINT NOT NULL,
+    parts INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    created_ns BIGINT NOT NULL,
+    expires_ns BIGINT NOT NULL
+);
+CREATE INDEX uploads_content ON uploads (org, owner, sha256);
+CREATE INDEX uploads_expiring ON uploads (expires_ns) WHERE state <> 'whole';
+CREATE TABLE upload_parts (
+    upload BIGINT NOT NULL REFERENCES uploads (number),
+    first BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    object TEXT NOT NULL,
+    PRIMARY KEY (upload, first)
+){tight};
+CREATE TABLE recordings (
+    number {id},
+    id TEXT NOT NULL UNIQUE,
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    device TEXT NOT NULL,
+    read_as TEXT NOT NULL,
+    asked_ns BIGINT NOT NULL,
+    start_ns BIGINT,
+    lead TEXT,
+    fs {double},
+    samples BIGINT,
+    hours INTEGER,
+    digest TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    files {bytes} NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    run TEXT,
+    result TEXT,
+    published BIGINT,
+    code TEXT NOT NULL,
+    error TEXT NOT NULL,
+    is_tidy INTEGER NOT NULL,
+    created_ns BIGINT NOT NULL,
+    began_ns BIGINT,
+    ended_ns BIGINT,
+    UNIQUE (org, patient, device, digest, read_as, asked_ns)
+);
+CREATE INDEX recordings_org ON recordings (org, number);
+CREATE INDEX recordings_patient ON recordings (org, patient, number);
+CREATE INDEX recordings_due ON recordings (number) WHERE is_tidy = 0;
+CREATE INDEX recordings_unpublished ON recordings (number) WHERE state = 'done' AND published IS NULL
+"""
+
+_VIEWS: Final = """
+CREATE TABLE view_sources (
+    id {id},
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    device TEXT NOT NULL,
+    stream BIGINT UNIQUE,
+    recording BIGINT UNIQUE,
+    start_ns BIGINT,
+    until_ns BIGINT,
+    generation BIGINT NOT NULL,
+    newest BIGINT,
+    through BIGINT NOT NULL
+);
+CREATE INDEX view_sources_patient ON view_sources (org, patient);
+CREATE TABLE view_days (
+    source BIGINT NOT NULL REFERENCES view_sources (id),
+    generation BIGINT NOT NULL,
+    day BIGINT NOT NULL,
+    through BIGINT NOT NULL,
+    segments BIGINT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_ns BIGINT NOT NULL,
+    reach_ns BIGINT NOT NULL,
+    base {bytes} NOT NULL,
+    ended {bytes} NOT NULL,
+    edges {bytes} NOT NULL,
+    hours {bytes} NOT NULL,
+    going_on {bytes} NOT NULL,
+    parts {bytes} NOT NULL,
+    carried {bytes} NOT NULL,
+    minutes {bytes} NOT NULL,
+    PRIMARY KEY (source, generation, day)
+);
+CREATE TABLE view_live (
+    source BIGINT PRIMARY KEY REFERENCES view_sources (id),
+    base BIGINT NOT NULL,
+    through BIGINT NOT NULL,
+    made_by TEXT NOT NULL,
+    carried {bytes} NOT NULL,
+    minutes {bytes} NOT NULL,
+    ended {bytes} NOT NULL,
+    going_on {bytes} NOT NULL
+);
+CREATE TABLE view_due (
+    stream BIGINT NOT NULL,
+    day BIGINT NOT NULL,
+    since_ns BIGINT NOT NULL,
+    PRIMARY KEY (stream, day)
+){tight};
+CREATE INDEX view_due_since ON view_due (since_ns);
+CREATE TABLE view_waste (
+    name TEXT PRIMARY KEY,
+    since_ns BIGINT NOT NULL
+);
+CREATE TABLE function_versions (
+    name TEXT PRIMARY KEY,
+    content {bytes} NOT NULL
+)
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS, _ALERTS, _RUNS, _RECORDINGS, _VIEWS)
 """What each version adds to the one before; the version of a database is how many were performed."""
 
 

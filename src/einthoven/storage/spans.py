@@ -16,7 +16,7 @@ from einthoven.signal.recording import Counts, Lead, RecordingInfo, missing
 from einthoven.storage.containers import Entry, read_segment
 from einthoven.storage.objects import ObjectStore
 
-__all__ = ["Located", "Placed", "Span", "place"]
+__all__ = ["Located", "Placed", "Span", "in_runs", "place"]
 
 _JITTER_S: Final = 0.1
 """The next segment of a device joins the one before if its clock says so to within this."""
@@ -150,12 +150,13 @@ class Span:
             if piece.start >= stop:
                 break
             pieces.append(piece)
-        for run in _runs(pieces):
-            first, last = run[0].located.entry, run[-1].located.entry
-            name = run[0].located.name
+        of = {piece.located: piece for piece in pieces}
+        for run in in_runs(of):
+            first, last = run[0].entry, run[-1].entry
+            name = run[0].name
             content = self._store.read(name, first.offset, last.offset + last.length - first.offset)
-            for piece in run:
-                entry = piece.located.entry
+            for located in run:
+                piece, entry = of[located], located.entry
                 at = entry.offset - first.offset
                 try:
                     kept = read_segment(content[at : at + entry.length], entry, name).samples
@@ -173,17 +174,17 @@ class Span:
         return counts
 
 
-def _runs(pieces: list[Placed]) -> Iterator[list[Placed]]:
-    """Pieces that lie behind each other in one container, so that they are read at once."""
-    run: list[Placed] = []
-    for piece in pieces:
+def in_runs(located: Iterable[Located]) -> Iterator[list[Located]]:
+    """Segments that lie behind each other in one container, so that they are read at once."""
+    run: list[Located] = []
+    for one in located:
         if run:
-            first, last = run[0].located, run[-1].located
-            behind = last.entry.offset + last.entry.length == piece.located.entry.offset
-            size = piece.located.entry.offset + piece.located.entry.length - first.entry.offset
-            if piece.located.name != first.name or not behind or size > _MOST_AT_ONCE:
+            first, last = run[0], run[-1]
+            behind = last.entry.offset + last.entry.length == one.entry.offset
+            size = one.entry.offset + one.entry.length - first.entry.offset
+            if one.name != first.name or not behind or size > _MOST_AT_ONCE:
                 yield run
                 run = []
-        run.append(piece)
+        run.append(one)
     if run:
         yield run

@@ -121,6 +121,7 @@ def serving(
     database: Database,
     rates: Rates = Rates(0, 0),  # noqa: B008 - frozen
     follower: Follower | None = None,
+    settings: Settings = Settings(),  # noqa: B008
 ) -> Iterator[Served]:
     """Run the service in a thread, as one worker."""
     warm_kernels()  # compiled now, or the first request would wait for it
@@ -139,7 +140,7 @@ def serving(
             return Engine(conversations[0], follower)
 
         intake = Intake(engine, clock)
-        served.service = Service(identities, database, clock, intake, Settings(), {"1": bytes(32)})
+        served.service = Service(identities, database, clock, intake, settings, {"1": bytes(32)})
         served.app = build_app(served.service, cost=CHEAP)
         config = uvicorn.Config(served.app, port=0, log_config=None, access_log=False, lifespan="on")
         server = uvicorn.Server(config)

@@ -40,6 +40,6 @@ def _print(costs: ViewCosts) -> None:
     console.print(table)
     console.print(
         f"A day of views is made anew in {costs.batch_s_per_day:.2f} s; what comes is taken in at "
-        f"{costs.refresh_ms_per_segment:.2f} ms a segment. A day takes {costs.row_bytes / 1000:.0f} kB in the "
-        f"database and {costs.beat_bytes / 1000:.0f} kB in the object store."
+        f"{costs.refresh_ms_per_segment:.2f} ms a segment. A day takes {costs.row_bytes / 1000:.0f} kB in "
+        f"the database and {costs.beat_bytes / 1000:.0f} kB in the object store."
     )

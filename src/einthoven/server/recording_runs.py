@@ -38,6 +38,7 @@ from einthoven.runtime.ecg_functions import Reading
 from einthoven.runtime.run_sessions import RunFunctions, run_session, shipped
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import LEASE_S, WorkflowRuns
+from einthoven.server.connections import Connections
 from einthoven.server.logs import place_of
 from einthoven.server.metrics import METRICS
 from einthoven.server.settings import Settings
@@ -98,6 +99,7 @@ class RecordingRuns:
         self._store = open_store(settings.objects_url)
         self._files = ReceivedFiles(self._store)
         self._cache = settings.folder / "recordings-cache"
+        self._connections = Connections(database, 1, "recordings")
         self._pool = WorkerPool(settings.batch_workers, _NICENESS)
         self._going: dict[int, asyncio.Task[None]] = {}
         self._ended: set[int] = set()
@@ -132,6 +134,7 @@ class RecordingRuns:
                 task.cancel()
             await asyncio.gather(*self._going.values(), return_exceptions=True)
             await asyncio.to_thread(self._pool.close)
+            self._connections.close()
 
     async def _look(self) -> None:
         """Begin what is due, and end what somebody cancelled."""
@@ -381,11 +384,8 @@ class RecordingRuns:
         self._again_s[number] = (self._clock.now_s() + wait_s, wait_s if for_s is None else before_s)
 
     async def _ask(self, question: Callable[[Statements], _T], *, reading: bool = False) -> _T:
-        def ask(connection: Connection) -> _T:
-            with connection.reading() if reading else connection.writing() as statements:
-                return question(statements)
-
-        return await self._with(ask)
+        ask = self._connections.read if reading else self._connections.write
+        return await ask(question)
 
     async def _with(self, use: Callable[[Connection], _T]) -> _T:
         def perform() -> _T:

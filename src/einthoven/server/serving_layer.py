@@ -194,7 +194,7 @@ def read_episodes(
     device: str | None = None,
     limit: int | None = None,
 ) -> list[Past]:
-    """Episodes that lie in a span or reach into it, by onset, the first ``limit``; what goes on has no end."""
+    """Episodes that touch a span, by onset, the first ``limit``; what goes on has no end."""
     found = _episodes(statements, _sources(statements, org, patient, device), from_ns, until_ns)
     touching = found[(found["onset_ns"] < until_ns) & (found["end_ns"] > from_ns)]
     order = np.lexsort((touching["kind"], touching["onset_ns"]))

@@ -53,7 +53,9 @@ class Lake:
         self.speed = SpeedLayer(least=1)
         self.now_ns = 0
 
-    def send(self, segments: Iterable[Segment], *, last: int | None = None, mode: Mode = "answer") -> list[Any]:
+    def send(
+        self, segments: Iterable[Segment], *, last: int | None = None, mode: Mode = "answer"
+    ) -> list[Any]:
         """Send these; the one with the number ``last`` says that it is the last."""
         arrivals = []
         for one in segments:

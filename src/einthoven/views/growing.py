@@ -214,7 +214,7 @@ def _filled(starts: NDArray[np.int64], rows: NDArray[np.int64]) -> Tallies:
 
 @kernel
 def _add_intervals(minute, rr_ms, sound, nn, run_ms, run, nn_before, rows):  # type: ignore[no-untyped-def]
-    """Add intervals to the rows of their minutes; how many ``run_ms`` holds then, and the last NN interval."""
+    """Add intervals to their minutes; how many ``run_ms`` holds then, and the last if it is NN, in ms."""
     longest = run_ms.size
     for k in range(rr_ms.size):
         row = rows[minute[k]]

@@ -6,6 +6,7 @@ execution must give the same whatever the order of answers, fused or not, and cu
 
 import asyncio
 import random
+import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from einthoven.clock import SystemClock
 from einthoven.runtime.conducting import Conductor, InProcess
+from einthoven.runtime.exchange import Exchange
 from einthoven.testing.workflows import run_workflow
 from einthoven.workflow import (
     Done,
@@ -47,6 +49,7 @@ from einthoven.workflow.model import (
     While,
     Workflow,
 )
+from einthoven.workflow.references import passing_by_reference
 
 Values = dict[str, Any]
 Meaning = Callable[[Values], Values]
@@ -419,3 +422,18 @@ def test_a_fused_workflow_means_the_same(
     fused = fuse(program, lambda type_, _: places.get(type_))
     conductor = Conductor(InProcess(FUNCTIONS), slots=4, clock=SystemClock())
     assert asyncio.run(conductor.run(Execution(fused, "r", {"n": 4}))) == Done(expected)
+
+
+@given(workflows(), st.booleans(), st.randoms(use_true_random=False))
+def test_a_workflow_whose_values_lie_elsewhere_means_the_same(
+    made: tuple[Program, dict[str, Any]], is_fused: bool, luck: random.Random
+) -> None:
+    """Whatever may be passed by reference is; what is not redeemed would be no number."""
+    program, expected = made
+    if is_fused:
+        program = fuse(program, lambda _type, _resource: "here")
+    with tempfile.TemporaryDirectory() as folder:
+        exchange = Exchange(folder, least_bytes=luck.choice([0, 0, 4]))
+        conductor = Conductor(InProcess(FUNCTIONS, exchange=exchange), slots=4, clock=SystemClock())
+        execution = Execution(passing_by_reference(program), "r", {"n": 4})
+        assert asyncio.run(conductor.run(execution)) == Done(expected)

@@ -1,13 +1,14 @@
 """What invocations gave, as it is kept: what is small in the database, what is large in the object store."""
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from einthoven.errors import ObjectDamaged
 from einthoven.storage import ObjectStore
 from einthoven.workflow import Done, Entry, Failure
+from einthoven.workflow.references import Kind, Referenced
 
 __all__ = ["LEAST_BYTES", "Claims"]
 
@@ -23,8 +24,26 @@ class _Claim(msgspec.Struct, frozen=True, tag="claim"):
     bytes: int
 
 
-_KEPT: Final = msgspec.msgpack.Decoder(Done | Failure | _Claim)
-_ENTRY: Final = msgspec.msgpack.Decoder(Entry)
+_REFERENCED: Final = 1
+"""The extension type of a value that lies elsewhere."""
+
+
+def _packed_reference(value: Any) -> msgspec.msgpack.Ext:
+    if not isinstance(value, Referenced):
+        raise NotImplementedError
+    said = (value.name, value.sha256, value.bytes, value.kind)
+    return msgspec.msgpack.Ext(_REFERENCED, msgspec.msgpack.encode(said))
+
+
+def _unpacked_reference(code: int, content: memoryview) -> Referenced:
+    if code != _REFERENCED:
+        raise NotImplementedError
+    return Referenced(*msgspec.msgpack.decode(content, type=tuple[str, str, int, Kind]))
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_packed_reference)
+_KEPT: Final = msgspec.msgpack.Decoder(Done | Failure | _Claim, ext_hook=_unpacked_reference)
+_ENTRY: Final = msgspec.msgpack.Decoder(Entry, ext_hook=_unpacked_reference)
 
 
 class Claims:
@@ -46,7 +65,7 @@ class Claims:
         ------
         StoreUnavailable : the store did not take it.
         """
-        content = msgspec.msgpack.encode(entry)
+        content = _ENCODER.encode(entry)
         if self._store is None or len(content) < self._least_bytes:
             return content
         digest = hashlib.sha256(content).hexdigest()

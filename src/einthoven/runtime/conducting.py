@@ -17,9 +17,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from einthoven.clock import Clock
 from einthoven.errors import DefectError, EinthovenError, Fault
 from einthoven.runtime.claims import Claims
+from einthoven.runtime.exchange import Exchange, called
 from einthoven.runtime.worker_pool import WorkerDied, WorkerPool
 from einthoven.storage import Connection
 from einthoven.storage.runs import KeptEntry, append_entries
@@ -44,6 +47,7 @@ from einthoven.workflow import (
 from einthoven.workflow.answers import part_of, what_is_wrong
 
 __all__ = [
+    "ByReference",
     "Conductor",
     "Elsewhere",
     "FunctionRefused",
@@ -311,6 +315,7 @@ class InProcess:
     ----------
     workers : who calls them; None: the event loop's own thread, for functions that take no time.
     holding : see `Holding`.
+    exchange : where large values lie; workers fetch and keep them themselves.
     """
 
     def __init__(
@@ -318,10 +323,12 @@ class InProcess:
         functions: Mapping[str, Callable[..., Any]],
         workers: WorkerPool | None = None,
         holding: Holding | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         self._functions = functions
         self._workers = workers
         self._holding = holding
+        self._exchange = exchange
 
     def knows(self, type_: str) -> bool:
         """Whether there is a function of the type."""
@@ -338,10 +345,15 @@ class InProcess:
             raise InvocationBroke("transport", "a worker died") from None
 
     def _call(self, invoke: Invoke) -> Callable[[], Any]:
-        if not invoke.stages:
-            return partial(self._function(invoke.type), **invoke.inputs)
-        functions = tuple(self._function(stage.type) for stage in invoke.stages)
-        return partial(_called_together, invoke.stages, functions, invoke.inputs, self._holding)
+        call: Callable[[dict[str, Any]], Any]
+        if invoke.stages:
+            functions = tuple(self._function(stage.type) for stage in invoke.stages)
+            call = partial(_called_together, invoke.stages, functions, self._holding)
+        else:
+            call = partial(_called_alone, self._function(invoke.type))
+        if self._exchange is not None and (invoke.comes or invoke.leaves):
+            return partial(called, self._exchange, invoke, call)
+        return partial(call, invoke.inputs)
 
     def _function(self, type_: str) -> Callable[..., Any]:
         function = self._functions.get(type_)
@@ -350,11 +362,15 @@ class InProcess:
         return function
 
 
+def _called_alone(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    return function(**inputs)
+
+
 def _called_together(
     stages: tuple[Stage, ...],
     functions: tuple[Callable[..., Any], ...],
-    inputs: dict[str, Any],
     holding: Holding | None,
+    inputs: dict[str, Any],
 ) -> dict[str, Any]:
     """The stages one after the other; an answer that is none ends them."""
     given: dict[str, Any] = {}
@@ -383,6 +399,22 @@ def _called_together(
 @contextmanager
 def _nothing_held() -> Iterator[Callable[[dict[str, Any]], None]]:
     yield lambda _: None
+
+
+class ByReference:
+    """An invoker of functions that know nothing of it: what is large is fetched and kept here."""
+
+    def __init__(self, invoker: Invoker, exchange: Exchange) -> None:
+        self._invoker = invoker
+        self._exchange = exchange
+
+    async def invoke(self, invoke: Invoke) -> Any:
+        """See `Invoker`."""
+        if not invoke.comes and not invoke.leaves:
+            return await self._invoker.invoke(invoke)
+        inputs = await asyncio.to_thread(self._exchange.sent, invoke)
+        reply = await self._invoker.invoke(msgspec.structs.replace(invoke, inputs=inputs))
+        return await asyncio.to_thread(self._exchange.given, invoke, reply)
 
 
 class Routed:

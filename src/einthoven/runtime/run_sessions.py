@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from einthoven.clock import Clock
-from einthoven.runtime.conducting import Conductor, Elsewhere, InProcess, Routed
+from einthoven.runtime.conducting import ByReference, Conductor, Elsewhere, InProcess, Invoker, Routed
 from einthoven.runtime.ecg_functions import Reading, ecg_functions, holding
+from einthoven.runtime.exchange import LEAST_BYTES, Exchange
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns
 from einthoven.storage import Database, open_store
@@ -36,6 +37,8 @@ class RunFunctions(msgspec.Struct, frozen=True, omit_defaults=True):
     elsewhere: bool = False
     reading: Reading = Reading()
     """Its folder may be another one on each machine."""
+    by_reference_from: int = LEAST_BYTES
+    """Bytes from which on a value between functions lies in the store."""
     recording: str = ""
     """The recording that the service analyses with it, and goes on with by itself."""
 
@@ -74,8 +77,11 @@ def run_session(
     """
     reading = kept.reading if folder is None else msgspec.structs.replace(kept.reading, folder=folder)
     functions = {**ecg_functions(kept.store, kept.chunk_min * 60.0, reading), **more}
-    own = InProcess(functions, pool, holding(kept.store))
-    invoker = own if elsewhere is None else Routed(own, elsewhere, prefers_own=not kept.elsewhere)
+    exchange = Exchange(kept.store, kept.by_reference_from)
+    own = InProcess(functions, pool, holding(kept.store), exchange)
+    invoker: Invoker = own
+    if elsewhere is not None:
+        invoker = Routed(own, ByReference(elsewhere, exchange), prefers_own=not kept.elsewhere)
     runs = WorkflowRuns(
         database,
         Conductor(invoker, slots=max(64, 4 * count), clock=clock),
@@ -84,6 +90,7 @@ def run_session(
         policy=Policy(concurrency=4 * count),
         place_of=partial(place, frozenset(functions), not kept.elsewhere),
         store=open_store(kept.store),
+        passes_references=True,
     )
     try:
         yield runs

@@ -7,14 +7,16 @@ process can go on with it; a lease makes sure that only one does.
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from einthoven.clock import Clock
-from einthoven.errors import Conflict, InputInvalid
+from einthoven.errors import Conflict, EinthovenError, InputInvalid
 from einthoven.runtime.claims import Claims
 from einthoven.runtime.conducting import Conductor, JournalWriter
+from einthoven.runtime.exchange import forget_values
 from einthoven.storage import Connection, Database, ObjectStore
 from einthoven.storage.leases import give_back, take_lease
 from einthoven.storage.runs import (
@@ -42,6 +44,7 @@ from einthoven.workflow import (
 )
 from einthoven.workflow.flaws import Mode
 from einthoven.workflow.fusion import Place, fuse
+from einthoven.workflow.references import passing_by_reference
 
 __all__ = ["LEASE_S", "WorkflowInvalid", "WorkflowRuns", "check_document"]
 
@@ -85,6 +88,8 @@ class WorkflowRuns:
     ----------
     place_of : where functions run; those of one place are made one invocation. None: none are.
     store : where large entries lie; None: in the database, as small ones.
+    passes_references : whether whoever invokes keeps large values in ``store`` and fetches them. When a run
+        is done, its values go; of one that failed they stay for whoever drives it again.
     holder : this process, among those that share the database.
     """
 
@@ -99,7 +104,10 @@ class WorkflowRuns:
         place_of: Place | None = None,
         store: ObjectStore | None = None,
         holder: str | None = None,
+        passes_references: bool = False,
     ) -> None:
+        self._passes_references = passes_references
+        self._store = store
         self._database = database
         self._conductor = conductor
         self._clock = clock
@@ -168,8 +176,12 @@ class WorkflowRuns:
         entries = self._with(lambda connection: entries_of(connection, run.number))
         checked = check_document(run.document, "lenient" if run.mode == "lenient" else "strict", run.id)
         program = compile_workflow(checked, is_lenient=run.mode == "lenient")
+        if self._place_of is not None:
+            program = fuse(program, self._place_of)
+        if self._passes_references:
+            program = passing_by_reference(program)
         execution = Execution(
-            program if self._place_of is None else fuse(program, self._place_of),
+            program,
             run.id,
             msgspec.json.decode(run.inputs),
             known={one.path: self._claims.entry(one.content) for one in entries},
@@ -259,6 +271,9 @@ class WorkflowRuns:
         outcome = self._claims.packed(run.id, entry)
         self._with(lambda connection: end_run(connection, run.number, state, outcome, now_ns))
         self._with(lambda connection: give_back(connection, self._holder, _job(run)))
+        if state == "done" and self._store is not None and self._passes_references:
+            with suppress(EinthovenError):  # they go with the run, then
+                forget_values(self._store, run.id)
 
     # ---------------------------------------------------------------- whose it is
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from einthoven.workflow.events import Break
+from einthoven.workflow.references import Kind, Referenced
 
 __all__ = ["has_type", "part_of", "what_is_wrong"]
 
@@ -17,11 +18,23 @@ _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
     "collection": (list, dict),  # what a parallel gives by producer is one too
 }
 
+_REFERENCED: Final[dict[str, tuple[Kind, ...]]] = {
+    "string": ("string",),
+    "file": ("string",),
+    "number": ("number",),
+    "boolean": ("boolean",),
+    "object": ("object",),
+    "array": ("array",),
+    "collection": ("array", "object"),
+}
+
 
 def has_type(value: Any, type_: str | None) -> bool:
     """Null is a value of every type."""
     if value is None or type_ is None:
         return True
+    if isinstance(value, Referenced):
+        return value.kind in _REFERENCED.get(type_, ())
     if type_ == "number":
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type_ in _KINDS and isinstance(value, _KINDS[type_])

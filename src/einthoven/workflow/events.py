@@ -103,6 +103,10 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple["Stage", ...] = ()
     """Of a fused invocation: the functions, one after the other. Its inputs and outputs are then named
     ``stage/port``, and ``type`` says the stages' types, divided by +."""
+    leaves: tuple[str, ...] = ()
+    """Outputs that may be given as `einthoven.workflow.references.Referenced`."""
+    comes: tuple[str, ...] = ()
+    """Inputs in which there may be such."""
 
 
 class Handed(msgspec.Struct, frozen=True):

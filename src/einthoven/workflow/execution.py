@@ -791,6 +791,8 @@ class Execution:
             type="+".join(one.type for one in stages),
             resource=step.stages[0].resource,
             outputs=tuple((f"{name}/{port}", types[name][port]) for name, port in step.leaving),
+            leaves=step.leaves,
+            comes=step.comes,
         )
         outputs: dict[str, Any] = {}
         yield from self._invocation(call, call.type or "", path, sent, outputs, tuple(stages))
@@ -906,6 +908,8 @@ class Execution:
                     inputs=sent,
                     attempt=attempt,
                     stages=stages,
+                    leaves=step.leaves,
+                    comes=step.comes,
                 )
             )
         timer = self._at(self._now_s + (step.timeout_s or self._policy.timeout_s), "timeout")

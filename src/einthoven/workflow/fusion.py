@@ -5,7 +5,7 @@ inputs, and whatever somebody outside reads is given. What only the next functio
 recorded, so a run that is cut off within a fused invocation does all of it again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,12 +14,10 @@ from einthoven.workflow.events import Handed
 from einthoven.workflow.expressions import Resource
 from einthoven.workflow.program import (
     CallStep,
-    CounterOf,
     ForStep,
     FusedStep,
     IfStep,
     Input,
-    Loop,
     Output,
     ParallelForStep,
     ParallelStep,
@@ -30,9 +28,9 @@ from einthoven.workflow.program import (
     Steps,
     SwitchStep,
     Take,
-    Test,
     WhileStep,
 )
+from einthoven.workflow.reaching import reaches
 from einthoven.workflow.scopes import Reach
 
 __all__ = ["Place", "fuse", "groups_of", "handed"]
@@ -122,7 +120,7 @@ def _goes_with(step: CallStep, group: list[CallStep]) -> bool:
     """Whether all that it reads of the group is handed on as it is: no alternatives, no index."""
     within = {one.name for one in group}
     return all(
-        handed(one, within) is not None or not any(reach.producer in within for reach in _reaches(one))
+        handed(one, within) is not None or not any(reach.producer in within for reach in reaches(one))
         for one in step.inputs
     )
 
@@ -174,7 +172,7 @@ class _Readers:
         return bool(self._of.get((name, port), set()) - set(group))
 
     def _note(self, reader: str, values: Any) -> None:
-        for reach in _reaches(values):
+        for reach in reaches(values):
             if reach.room == "out":
                 self._of.setdefault((reach.producer, reach.port), set()).add(reader)
 
@@ -211,25 +209,3 @@ class _Readers:
                 case SequenceStep():
                     self._steps(step.body)
             self._outputs(getattr(step, "outputs", ()) if not isinstance(step, FusedStep) else ())
-
-
-def _reaches(values: Any) -> Iterator[Reach]:
-    """Every value that is read, in whatever part of a program."""
-    match values:
-        case Reach():
-            yield values
-        case tuple():
-            for one in values:
-                yield from _reaches(one)
-        case Take():
-            yield from _reaches(values.alternatives)
-        case Input():
-            yield from _reaches((values.value, tuple(take for _, take in values.numbers)))
-        case Output():
-            yield from _reaches(values.take)
-        case Loop():
-            yield from _reaches((values.begin, values.next))
-        case CounterOf():
-            yield from _reaches((values.begin, values.end, values.step))
-        case Test():
-            yield from _reaches(tuple(side for term in values.terms for side in (term.first, term.second)))

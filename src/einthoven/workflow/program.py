@@ -181,6 +181,10 @@ class CallStep(_Step, frozen=True, kw_only=True):
     """Of each attempt."""
     is_queued: bool = False
     """The body goes on without waiting for it."""
+    leaves: tuple[str, ...] = ()
+    """Outputs that may be passed by reference; see `einthoven.workflow.references`."""
+    comes: tuple[str, ...] = ()
+    """Inputs that may come so."""
 
 
 class FusedStep(_Step, frozen=True, kw_only=True):
@@ -189,6 +193,9 @@ class FusedStep(_Step, frozen=True, kw_only=True):
     stages: tuple[CallStep, ...]
     leaving: tuple[tuple[str, str], ...]
     """Stage and port of what is read elsewhere."""
+    leaves: tuple[str, ...] = ()
+    """As of a `CallStep`, named ``stage/port``."""
+    comes: tuple[str, ...] = ()
 
 
 class JoinStep(_Step, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Workflows drawn: everything is there, nothing lies over anything else, and colours mean something."""
 
 import os
+import re
 import xml.etree.ElementTree as ET
 from importlib.resources import files
 from itertools import combinations
@@ -9,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einthoven.pictures.workflows import draw_workflow
+from einthoven.pictures.workflows import Performed, draw_workflow
 from einthoven.workflow import check_text
 from einthoven.workflow.drawing import Drawn, tree_of
 
@@ -65,10 +66,19 @@ def test_every_function_is_named_and_one_invocation_has_one_colour() -> None:
 
 
 def test_a_run_shows_what_succeeded_and_what_failed() -> None:
-    svg = draw_workflow(batch(), {}, {"split": (12, 0), "bdc": (11, 1)}).inner("batch")
+    performed = {
+        "split": Performed(done=12, took_s=0.25, bytes=1200),
+        "bdc": Performed(done=11, failed=1, took_s=0.75, bytes=3_456_000),
+    }
+    svg = draw_workflow(batch(), {}, performed).inner("batch")
     assert "✓ 12</text>" in svg
     assert "✓ 11</text>" in svg
     assert "✗ 1</text>" in svg
+    assert ">250 ms, 1.2 kB</text>" in svg
+    assert ">750 ms, 3.46 MB</text>" in svg
+    bars = [float(one) for one in re.findall(r'width="([\d.]+)" height="0.7"', svg)]
+    assert len(bars) == 2
+    assert bars[1] > 2 * bars[0], "a bar is the share of the time"
 
 
 def test_the_picture_of_the_pages_is_that_of_the_program() -> None:

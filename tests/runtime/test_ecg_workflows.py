@@ -134,7 +134,8 @@ def test_the_journal_of_a_run_by_reference_holds_no_samples(recording: Path, tmp
     kept: list[Any] = []
 
     class Keeping:
-        def append(self, path: str, entry: Any) -> None:
+        def append(self, path: str, entry: Any, took_s: float) -> None:
+            assert took_s >= 0
             kept.append(Record(path, entry))
 
         async def flush(self) -> None:

@@ -151,4 +151,3 @@ def test_beats_and_seconds_come_back_from_their_bytes(minutes: int) -> None:
     for name in ("grid", "classes", "confidences", "cells"):
         np.testing.assert_array_equal(getattr(back, name), getattr(whole, name))
     assert (back.origin_ns, back.first_cell) == (whole.origin_ns, whole.first_cell)
-

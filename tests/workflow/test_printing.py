@@ -243,7 +243,7 @@ def test_long_texts_stay_in_one_line() -> None:
 def test_the_examples_hold_every_construct() -> None:
     seen: set[type] = set()
 
-    @settings(phases=[Phase.generate], database=None)
+    @settings(phases=[Phase.generate], database=None, max_examples=200)
     @given(workflows())
     def look(workflow: Workflow) -> None:
         seen.update(map(type, constructs_in(workflow.body)))

@@ -4,8 +4,7 @@ import asyncio
 import importlib
 import json
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,16 +23,18 @@ from einthoven.cli.picture_files import checked_picture, write_picture
 from einthoven.cli.setting_flags import with_settings
 from einthoven.clock import SystemClock
 from einthoven.errors import Conflict, InputInvalid, RecordingNotFound
-from einthoven.pictures.workflows import draw_workflow
+from einthoven.pictures.workflows import Performed, draw_workflow, what_it_took
+from einthoven.runtime.claims import Claims
 from einthoven.runtime.conducting import Elsewhere
 from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES
+from einthoven.runtime.exchange import LEAST_BYTES
 from einthoven.runtime.run_sessions import SHIPPED, RunFunctions, functions_of, place, run_session, shipped
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns, check_document
 from einthoven.server.accounts import MAIN
 from einthoven.server.wire import utc_text
 from einthoven.storage import Database
-from einthoven.storage.runs import KeptRun, entries_of, list_runs, run_of, unfinished_runs
+from einthoven.storage.runs import KeptEntry, KeptRun, entries_of, list_runs, run_of, unfinished_runs
 from einthoven.workflow import Done, Entry, Failure, Warn, check_text, compile_workflow
 from einthoven.workflow.drawing import Drawn, tree_of
 from einthoven.workflow.flaws import Mode
@@ -108,7 +109,8 @@ def show(
     """Draw a workflow, as a tree or a picture: what runs after what, side by side or as one of several.
 
     Functions with the same mark (⧉1) are one invocation where this program has them all. Of a run: how many
-    invocations of each function have succeeded and failed.
+    invocations of each function have succeeded and failed, how long they took, and the size of what they
+    gave.
     """
     checked_picture(output)
     checked = check_document(_document(source), "lenient" if lenient else "strict", source)
@@ -116,15 +118,12 @@ def show(
         return
     program = fuse(compile_workflow(checked), partial(place, frozenset(ECG_FUNCTION_TYPES), True))
     marks = {name: k for k, group in enumerate(groups_of(program), 1) for name in group}
-    counts: Counter[tuple[str, bool]] = Counter()
+    progress: dict[str, Performed] = {}
     if run is not None:
         database, _ = opened(flags)
         with closing(database.connect()) as connection:
-            for one in entries_of(connection, run_of(connection, organisation, run).number):
-                for name in one.path.rpartition("/")[2].split("+"):
-                    counts[name, one.is_failure] += 1
+            progress = _performed(entries_of(connection, run_of(connection, organisation, run).number))
     if output is not None:
-        progress = {name: (counts[name, False], counts[name, True]) for name, _ in counts}
         picture = draw_workflow(tree_of(checked.workflow), marks, progress)
         write_picture(output, picture.file(checked.workflow.name))
         click.echo(f"Drawing: {output}", err=True)
@@ -132,19 +131,36 @@ def show(
     console = Console()
     if not console.is_terminal:
         console.width = _WIDE
-    console.print(_drawn(tree_of(checked.workflow), marks, counts))
+    console.print(_drawn(tree_of(checked.workflow), marks, progress))
 
 
-def _drawn(node: Drawn, marks: Mapping[str, int], counts: Mapping[tuple[str, bool], int]) -> Tree:
+def _performed(entries: Sequence[KeptEntry]) -> dict[str, Performed]:
+    """What a run has performed, by function."""
+    found: dict[str, Performed] = {}
+    for one in entries:
+        *others, last = one.path.rpartition("/")[2].split("+")
+        for name in (*others, last):
+            before = found.get(name, Performed())
+            found[name] = Performed(
+                done=before.done + (not one.is_failure),
+                failed=before.failed + one.is_failure,
+                took_s=before.took_s + (one.took_ns / 1e9 if name == last else 0.0),
+                bytes=before.bytes + (Claims.size_of(one.content) if name == last else 0),
+            )
+    return found
+
+
+def _drawn(node: Drawn, marks: Mapping[str, int], progress: Mapping[str, Performed]) -> Tree:
     label = Text(node.kind, style="cyan").append(f" {node.name}", style="bold")
     if node.kind == "function":
-        done, failed = counts.get((node.name, False), 0), counts.get((node.name, True), 0)
+        performed = progress.get(node.name, Performed())
         label.append(f" ⧉{marks[node.name]}" if node.name in marks else "", style="magenta")
-        label.append(f" ✓ {done}" if done else "", style="green")
-        label.append(f" ✗ {failed}" if failed else "", style="red")
+        label.append(f" ✓ {performed.done}" if performed.done else "", style="green")
+        label.append(f" ✗ {performed.failed}" if performed.failed else "", style="red")
+        label.append(f" {what_it_took(performed)}", style="yellow")
     label.append(f"  {node.detail}" if node.detail else "", style="dim")
     tree = Tree(label)
-    tree.children.extend(_drawn(one, marks, counts) for one in node.inner)
+    tree.children.extend(_drawn(one, marks, progress) for one in node.inner)
     return tree
 
 
@@ -182,6 +198,13 @@ _workers = click.option(
 @click.option(
     "--elsewhere", is_flag=True, help="Call a function's resource even where this program has the function."
 )
+@click.option(
+    "--by-reference-from",
+    type=click.IntRange(0, 2**40),
+    default=LEAST_BYTES,
+    show_default=True,
+    help="Bytes from which on a value between functions lies in the store.",
+)
 @_lenient
 @_workers
 @with_database
@@ -193,6 +216,7 @@ def run_(
     module: str | None,
     chunk_min: float,
     elsewhere: bool,
+    by_reference_from: int,
     lenient: bool,
     workers: int | None,
     organisation: str,
@@ -211,7 +235,13 @@ def run_(
     mode: Mode = "lenient" if lenient else "strict"
     check_document(document, mode, source)
     database, settings = opened(flags)
-    kept = RunFunctions(_placed(store or str(settings.folder / "work")), module, chunk_min, elsewhere)
+    kept = RunFunctions(
+        store=_placed(store or str(settings.folder / "work")),
+        module=module,
+        chunk_min=chunk_min,
+        elsewhere=elsewhere,
+        by_reference_from=by_reference_from,
+    )
     with _session(database, organisation, kept, workers) as session:
         run = session.runs.begin(document, given, mode, msgspec.to_builtins(kept))
         return _driven(session, run, as_json=as_json)

@@ -100,6 +100,16 @@ class Claims:
         entry: Entry = _ENTRY.decode(found)
         return entry
 
+    @staticmethod
+    def size_of(content: bytes) -> int:
+        """Bytes of what an invocation gave, wherever they lie; 0 where it failed."""
+        kept: Done | Failure | _Claim = _KEPT.decode(content)
+        if isinstance(kept, _Claim):
+            return kept.bytes
+        if isinstance(kept, Failure):
+            return 0
+        return len(content) + sum(one.bytes for one in kept.outputs.values() if isinstance(one, Referenced))
+
     def forget(self, run: str) -> int:
         """Remove the objects of a run; how many."""
         if self._store is None:

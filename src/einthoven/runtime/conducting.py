@@ -106,8 +106,13 @@ class Elsewhere(Invoker, Protocol):
 class Journal(Protocol):
     """Where the end of each invocation is kept."""
 
-    def append(self, path: str, entry: Entry) -> None:
-        """Hand over an entry; it is written in order, a little later."""
+    def append(self, path: str, entry: Entry, took_s: float) -> None:
+        """Hand over an entry; it is written in order, a little later.
+
+        Parameters
+        ----------
+        took_s : since its first attempt began.
+        """
         ...
 
     async def flush(self) -> None:
@@ -135,6 +140,8 @@ class _Going:
         self.told = told
         self.waiting: deque[Invoke] = deque()
         self.tasks: dict[int, asyncio.Task[None]] = {}
+        self.begun_s: dict[str, float] = {}
+        """When the first attempt of each invocation that has not ended was given a slot."""
         self.alarm: asyncio.TimerHandle | None = None
         self.alarm_at_s: float | None = None
         self.ended: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
@@ -227,7 +234,8 @@ class Conductor:
                     going.waiting.append(one)
                 case Record():
                     if going.journal is not None:
-                        going.journal.append(one.path, one.entry)
+                        took_s = self._now_s() - going.begun_s.pop(one.path, self._now_s())
+                        going.journal.append(one.path, one.entry, took_s)
                     if going.told is not None:
                         going.told(one.path)
                 case Abandon():
@@ -250,6 +258,8 @@ class Conductor:
             if going.waiting:
                 self._turns.append(going)
             self._free -= 1
+            if going.journal is not None:
+                going.begun_s.setdefault(invoke.path, self._now_s())
             task = asyncio.ensure_future(self._attempt(going, invoke))
             going.tasks[invoke.call] = task
             task.add_done_callback(partial(self._release, going, invoke.call))
@@ -467,9 +477,9 @@ class JournalWriter:
             self._broken.pop(run, None)
         return RunJournal(self, run, id_)
 
-    def append(self, run: int, id_: str, path: str, entry: Entry) -> None:
+    def append(self, run: int, id_: str, path: str, entry: Entry, took_s: float) -> None:
         """Hand over an entry; raises what kept an earlier one of the run from being written."""
-        waiting = _Waiting(run, id_, path, entry, self._clock.utc_ns())
+        waiting = _Waiting(run, id_, path, entry, self._clock.utc_ns(), round(1e9 * took_s))
         with self._changed:
             if run in self._broken:
                 raise self._broken[run]
@@ -521,7 +531,13 @@ class JournalWriter:
 
     def _kept(self, one: "_Waiting") -> KeptEntry:
         content = self._claims.packed(one.id_, one.entry)
-        return KeptEntry(one.path, isinstance(one.entry, Failure), one.ended_ns, content)
+        return KeptEntry(
+            path=one.path,
+            is_failure=isinstance(one.entry, Failure),
+            ended_ns=one.ended_ns,
+            took_ns=one.took_ns,
+            content=content,
+        )
 
     def _tell(self, entries: list["_Waiting"], error: EinthovenError | None) -> None:
         with self._changed:
@@ -543,9 +559,9 @@ class RunJournal:
         self._run = run
         self._id = id_
 
-    def append(self, path: str, entry: Entry) -> None:
+    def append(self, path: str, entry: Entry, took_s: float) -> None:
         """See `Journal`; raises what kept an earlier entry from being written."""
-        self._writer.append(self._run, self._id, path, entry)
+        self._writer.append(self._run, self._id, path, entry, took_s)
 
     async def flush(self) -> None:
         """See `Journal`."""
@@ -558,6 +574,7 @@ class _Waiting(NamedTuple):
     path: str
     entry: Entry
     ended_ns: int
+    took_ns: int
 
 
 class _Told(NamedTuple):

@@ -229,6 +229,7 @@ CREATE TABLE invocations (
     path TEXT NOT NULL,
     is_failure INTEGER NOT NULL,
     ended_ns BIGINT NOT NULL,
+    took_ns BIGINT NOT NULL,
     entry {bytes} NOT NULL,
     PRIMARY KEY (run, path)
 ){tight}

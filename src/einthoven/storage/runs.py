@@ -60,6 +60,8 @@ class KeptEntry(msgspec.Struct, frozen=True):
     path: str
     is_failure: bool
     ended_ns: int
+    took_ns: int
+    """Since its first attempt began."""
     content: bytes
 
 
@@ -78,9 +80,12 @@ def begin_run(connection: Connection, run: KeptRun) -> KeptRun:
 def append_entries(statements: Statements, entries: Iterable[tuple[int, KeptEntry]]) -> None:
     """Keep how invocations of runs (by their numbers) ended, within a transaction of the caller's."""
     statements.run_many(
-        "INSERT INTO invocations (run, path, is_failure, ended_ns, entry) VALUES (?, ?, ?, ?, ?) "
+        "INSERT INTO invocations (run, path, is_failure, ended_ns, took_ns, entry) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (run, path) DO NOTHING",
-        [(run, one.path, int(one.is_failure), one.ended_ns, one.content) for run, one in entries],
+        [
+            (run, one.path, int(one.is_failure), one.ended_ns, one.took_ns, one.content)
+            for run, one in entries
+        ],
     )
 
 
@@ -144,12 +149,13 @@ def entries_of(connection: Connection, run: int) -> list[KeptEntry]:
     """How the invocations of a run ended, in the order of their ending."""
     with connection.reading() as statements:
         rows = statements.rows(
-            "SELECT path, is_failure, ended_ns, entry FROM invocations WHERE run = ? ORDER BY ended_ns, path",
+            "SELECT path, is_failure, ended_ns, took_ns, entry FROM invocations WHERE run = ? "
+            "ORDER BY ended_ns, path",
             (run,),
         )
     return [
-        KeptEntry(path, bool(is_failure), ended_ns, bytes(entry))
-        for path, is_failure, ended_ns, entry in rows
+        KeptEntry(path, bool(is_failure), ended_ns, took_ns, entry)
+        for path, is_failure, ended_ns, took_ns, entry in rows
     ]
 
 

@@ -226,11 +226,17 @@ def test_a_recording_that_waits_is_cancelled_at_once(served: Served, record: Pat
         assert device.post(f"/v1/recordings/{id_}/cancel").status_code == 409
 
 
-def test_a_recording_is_cancelled_while_it_is_analysed(served: Served, tmp_path: Path) -> None:
-    path = tmp_path / "long"
+@pytest.fixture(scope="module")
+def long_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A day."""
+    path = tmp_path_factory.mktemp("long") / "long"
     write_recording(path, VirtualPatient(7, SCENES["ectopy"], fs=125.0, duration_s=24 * 3600.0))
+    return path
+
+
+def test_a_recording_is_cancelled_while_it_is_analysed(served: Served, long_record: Path) -> None:
     device = served.device()
-    id_ = sent(device, path).json()["id"]
+    id_ = sent(device, long_record).json()["id"]
     with analysing(served):
         assert awaited(device, id_, "going")["state"] == "going"
         assert device.post(f"/v1/recordings/{id_}/cancel").json()["state"] == "cancelled"
@@ -370,6 +376,11 @@ def background_of(service: RunningService) -> list[int]:
     return found
 
 
+KILLED_ON = ["sqlite", "postgresql"] if os.environ.get("EINTHOVEN_EXAMPLES") == "thorough" else ["postgresql"]
+"""Most of the time goes by until leases end, on either."""
+
+
+@pytest.mark.parametrize("database_url", KILLED_ON, indirect=True)
 def test_whatever_is_killed_a_recording_arrives_and_is_analysed_once(
     tmp_path: Path, database_url: str
 ) -> None:

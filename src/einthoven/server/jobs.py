@@ -17,7 +17,7 @@ __all__ = ["Job", "Jobs"]
 
 _LOG: Final = logging.getLogger("einthoven.jobs")
 _TICK_S: Final = 0.25
-_LEASE_FACTOR: Final = 5.0
+_LEASE_FACTOR: Final = 2.0
 """A lease outlives so many periods, and ten seconds at least: the holder prolongs it each time."""
 
 

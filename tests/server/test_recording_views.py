@@ -13,7 +13,14 @@ from einthoven.server.recording_views import RecordingViews
 from einthoven.signal.recording import Recording, Segment
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import Database, FolderStore
-from einthoven.storage.recordings import KeptRecording, RecordingFile, add_recording
+from einthoven.storage.recordings import (
+    KeptRecording,
+    RecordingFile,
+    add_recording,
+    analyse_again,
+    end_recording,
+    mark_tidy,
+)
 from einthoven.storage.view_rows import sources_of
 from einthoven.testing.views import Lake, said, segments_of_source
 
@@ -164,7 +171,13 @@ def test_analysed_anew_it_takes_its_own_place(lake: Lake, segments: list[Segment
     publish(lake)
     first = said(lake, START_NS, UNTIL_NS)
     with lake.connection.writing() as statements:
-        statements.run("UPDATE recordings SET published = NULL WHERE number = ?", (number,))
+        assert not analyse_again(statements, number), "what it needed on the way is not cleared away yet"
+        mark_tidy(statements, number)
+        assert analyse_again(statements, number)
+    publish(lake)
+    assert said(lake, START_NS, UNTIL_NS) == first, "until then it is asked as it was"
+    with lake.connection.writing() as statements:
+        assert end_recording(statements, number, "done", 1, result="findings/whole")
     publish(lake)
     assert said(lake, START_NS, UNTIL_NS) == first
     with lake.connection.reading() as statements:

@@ -28,7 +28,8 @@ from einthoven.server.settings import Settings
 from einthoven.server.view_routes import trend_seen
 from einthoven.server.wire import utc_text
 from einthoven.storage import Connection, MasterDataset, open_store
-from einthoven.storage.view_rows import day_traits, source_of_stream
+from einthoven.storage.recordings import analyse_again
+from einthoven.storage.view_rows import day_traits, recordings_in_views, source_of_stream
 from einthoven.views import DAY_NS, Field, Tallies
 
 __all__ = ["command"]
@@ -132,7 +133,8 @@ def rebuild(
 ) -> None:
     """Make batch views anew from the master dataset, beside those that are asked, and let them take over.
 
-    Cut off, it goes on where it was when it is begun again. The service may run meanwhile.
+    Cut off, it goes on where it was when it is begun again. The service may run meanwhile; it analyses
+    uploaded recordings anew by itself, which are asked as they were until then.
     """
     with _connected(flags) as (connection, settings):
         layer = _batch_layer(settings)
@@ -153,10 +155,46 @@ def rebuild(
                 days += layer.rebuild(
                     connection, stream, now_ns, told(f"{name} ({number + 1} of {len(streams)})")
                 )
+        recordings = _analyse_again(
+            connection, organisation, layer, patient=patient, device=device, outdated=outdated
+        )
     if as_json:
-        printed({"streams": len(streams), "days": days, "made_by": layer.made_by})
-    else:
-        click.echo(f"Views of {len(streams)} streams are new; {days} days were made.")
+        printed({"streams": len(streams), "days": days, "recordings": recordings, "made_by": layer.made_by})
+        return
+    click.echo(f"Views of {len(streams)} streams are new; {days} days were made.")
+    if recordings:
+        click.echo(f"{recordings} recordings are analysed anew by the service, while it runs.")
+
+
+def _analyse_again(
+    connection: Connection,
+    org: str,
+    layer: BatchLayer,
+    *,
+    patient: str | None,
+    device: str | None,
+    outdated: bool,
+) -> int:
+    """Have the service analyse recordings anew that are in views; how many."""
+    with connection.reading() as statements:
+        found = [
+            one
+            for one in recordings_in_views(statements, org)
+            if patient in {None, one.patient} and device in {None, one.device}
+        ]
+        old = [
+            one.recording
+            for one in found
+            if one.recording is not None
+            and not (
+                outdated
+                and all(
+                    row.made_by == layer.made_by for row in day_traits(statements, one.id, one.generation)
+                )
+            )
+        ]
+    with connection.writing() as statements:
+        return sum(analyse_again(statements, number) for number in old)
 
 
 _STREAMS: Final = "SELECT id, device, patient, next_sequence FROM streams WHERE org = ? ORDER BY device"

@@ -19,6 +19,7 @@ __all__ = [
     "RecordingFile",
     "RecordingState",
     "add_recording",
+    "analyse_again",
     "begin_attempt",
     "cancel_recording",
     "describe_recording",
@@ -255,6 +256,20 @@ def redrive_recording(statements: Statements, number: int) -> bool:
             "UPDATE recordings SET state = 'waiting', attempts = 0, run = NULL, code = '', error = '', "
             "is_tidy = 0, ended_ns = NULL WHERE number = ? AND is_tidy = 1 "
             "AND state IN ('failed', 'cancelled')",
+            (number,),
+        )
+    )
+
+
+def analyse_again(statements: Statements, number: int) -> bool:
+    """Have one that was analysed analysed anew, by functions of other versions; False where it is not so.
+
+    What is known of it stays what it was until the new result takes its place.
+    """
+    return bool(
+        statements.run(
+            "UPDATE recordings SET state = 'waiting', attempts = 0, run = NULL, is_tidy = 0, "
+            "ended_ns = NULL, published = NULL WHERE number = ? AND is_tidy = 1 AND state = 'done'",
             (number,),
         )
     )

@@ -33,6 +33,7 @@ __all__ = [
     "put_live",
     "put_source",
     "put_waste",
+    "recordings_in_views",
     "rows_between",
     "source_of_recording",
     "source_of_stream",
@@ -132,6 +133,12 @@ def source_of_recording(statements: Statements, recording: int) -> SourceRow | N
     """The source that is this recording."""
     rows = statements.rows(f"SELECT {_SOURCE} FROM view_sources WHERE recording = ?", (recording,))  # noqa: S608
     return SourceRow(*rows[0]) if rows else None
+
+
+def recordings_in_views(statements: Statements, org: str) -> list[SourceRow]:
+    """The sources of an organisation that are recordings."""
+    sql = f"SELECT {_SOURCE} FROM view_sources WHERE org = ? AND recording IS NOT NULL ORDER BY id"  # noqa: S608
+    return [SourceRow(*row) for row in statements.rows(sql, (org,))]
 
 
 def put_source(statements: Statements, source: SourceRow) -> SourceRow:

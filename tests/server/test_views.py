@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from einthoven.errors import Conflict, StoreUnavailable
 from einthoven.functions import Ecg, analyse
 from einthoven.server.batch_views import BatchLayer, Progress
+from einthoven.server.metrics import METRICS
 from einthoven.server.serving_layer import read_beats, read_trend
 from einthoven.signal.recording import Segment
 from einthoven.simulation import SCENES, Scene, VirtualPatient
@@ -180,6 +181,18 @@ def _live(lake: Lake) -> Any:
     with lake.connection.reading() as statements:
         source = source_of_stream(statements, 1)
         return None if source is None else live_row(statements, source.id)
+
+
+def test_what_is_sealed_waits_for_more_before_batch_takes_it_in(lake: Lake, segments: list[Segment]) -> None:
+    lake.send(segments[:4])
+    lake.seal()
+    patient = BatchLayer(lake.dataset, lake.store, lambda _s, _o, _p: None, after_s=600.0)
+    sealed_ns = lake.now_ns + NS
+    assert patient.refresh(lake.connection, sealed_ns + 599 * NS) == 0
+    assert METRICS.views_behind._value.get() == pytest.approx(599.0)
+    assert patient.refresh(lake.connection, sealed_ns + 600 * NS) == 1
+    assert patient.refresh(lake.connection, sealed_ns + 601 * NS) == 0
+    assert METRICS.views_behind._value.get() == 0
 
 
 def test_segments_that_wait_to_be_analysed_are_no_loss(

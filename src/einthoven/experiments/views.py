@@ -10,6 +10,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -171,8 +172,19 @@ def _other_days(connection: Connection, folder: Path, day: int, days: int) -> No
 def _ask(
     service: RunningService, today: int, days: int, asked: int, told: Callable[[str], object]
 ) -> list[Questions]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     headers = {"Authorization": f"Bearer {_clinician(service)}"}
+    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
+        return _answers(connection, headers, today, days, asked, told)
+
+
+def _answers(
+    connection: http.client.HTTPConnection,
+    headers: dict[str, str],
+    today: int,
+    days: int,
+    asked: int,
+    told: Callable[[str], object],
+) -> list[Questions]:
     draw = random.Random(1)  # noqa: S311 - where spans begin
     found = []
     for name, path, length, more in (

@@ -23,6 +23,7 @@ from einthoven.errors import CallerError, Conflict, EinthovenError
 from einthoven.functions import Ecg, PatientState, analyse, decode_state, encode_state
 from einthoven.runtime.online import Advanced, Placed, Stream, advance_all, place
 from einthoven.server.engine import segment_kept
+from einthoven.server.metrics import METRICS
 from einthoven.server.wire import version_name
 from einthoven.signal.rules import Criteria
 from einthoven.storage import Connection, MasterDataset, ObjectStore, Statements
@@ -184,7 +185,9 @@ class BatchLayer:
     def refresh(self, connection: Connection, now_ns: int) -> int:
         """See to what is due of a few streams; how many days of streams it was."""
         with connection.reading() as statements:
-            due = due_days(statements, now_ns - self._after_ns, _TOGETHER)
+            waiting = due_days(statements, now_ns, _TOGETHER)
+        METRICS.views_behind.set((now_ns - waiting[0].since_ns) / _NS if waiting else 0.0)
+        due = [one for one in waiting if one.since_ns <= now_ns - self._after_ns]
         return self._see_to(connection, due, now_ns)
 
     def rebuild(
@@ -329,6 +332,7 @@ class BatchLayer:
                 self._put_off(connection, by_stream[stream], now_ns)
                 continue
             self._commit(connection, source, made, by_stream[stream], now_ns)
+            METRICS.view_days.inc(len(made.rows))
         return len(due)
 
     def _commit(

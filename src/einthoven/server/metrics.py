@@ -69,6 +69,15 @@ class _Metrics:
         self.sealed = Counter(
             "einthoven_sealed_segments", "Segments moved from the journal into objects.", registry=registry
         )
+        self.view_days = Counter(
+            "einthoven_view_days", "Days of streams of which batch views were made.", registry=registry
+        )
+        self.views_behind = Gauge(
+            "einthoven_views_behind_seconds",
+            "How long the oldest sealed segment waits to be taken into batch views; 0 where none does.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.upload_bytes = Counter(
             "einthoven_upload_bytes", "Bytes of uploads that are safe.", registry=registry
         )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from einthoven.errors import Conflict, StoreUnavailable
 from einthoven.functions import Ecg, analyse
+from einthoven.server import batch_views
 from einthoven.server.batch_views import BatchLayer, Progress
 from einthoven.server.metrics import METRICS
 from einthoven.server.serving_layer import read_beats, read_trend
@@ -21,7 +22,7 @@ from einthoven.signal.recording import Segment
 from einthoven.simulation import SCENES, Scene, VirtualPatient
 from einthoven.simulation.rhythms import Period
 from einthoven.storage import Connection, Database, FolderStore, open_database
-from einthoven.storage.view_rows import day_traits, live_row, source_of_stream
+from einthoven.storage.view_rows import day_traits, live_row, source_of_stream, sources_of
 from einthoven.testing.views import Lake, said, segments_of_source
 
 NS = 10**9
@@ -440,3 +441,55 @@ def test_objects_that_are_no_longer_needed_are_deleted_later_and_no_others(
     with lake.connection.reading() as statements:
         read_beats(statements, lake.store, "main", "p", START_NS, UNTIL_NS)
     assert len(set(lake.store.names("views"))) == len(before)
+
+
+def test_a_state_of_another_program_ends_there_and_views_go_on(lake: Lake, segments: list[Segment]) -> None:
+    lake.send(segments[:20])
+    lake.cover()
+    with lake.connection.writing() as statements:
+        (carried,) = statements.rows("SELECT carried FROM view_days")[0]
+        stream, state, views = msgspec.msgpack.decode(carried)
+        old = msgspec.msgpack.encode([stream, b"\x00" + state[1:], views])
+        statements.run("UPDATE view_days SET carried = ?", (old,))
+    lake.send(segments[20:])
+    lake.cover()
+    beats = said(lake, START_NS, UNTIL_NS)["beats"][0]
+    assert len(set(beats)) == len(beats) > 1000
+
+
+def test_one_stream_that_breaks_the_batch_layer_keeps_no_other_waiting(
+    lake: Lake, segments: list[Segment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.send(segments[:10])
+    lake.send([msgspec.structs.replace(one, device="e") for one in segments[:10]])
+    lake.seal()
+    place = batch_views.place
+
+    def broken(stream: Any, segment: Segment, **more: Any) -> Any:
+        if segment.device == "d":
+            raise ZeroDivisionError
+        return place(stream, segment, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batch_views, "place", broken)
+        assert lake.batch.refresh(lake.connection, lake.now_ns + 2 * NS) == 2
+    with lake.connection.reading() as statements:
+        sources = sources_of(statements, "main", "p")
+    assert [(one.device, one.through) for one in sources] == [("d", -1), ("e", 9)]
+    lake.now_ns += 10 * NS
+    lake.cover()
+    with lake.connection.reading() as statements:
+        assert [one.through for one in sources_of(statements, "main", "p")] == [9, 9]
+
+
+def test_a_clock_that_was_years_away_costs_a_rebuild_no_time(lake: Lake, segments: list[Segment]) -> None:
+    """Only days on which something was sealed are looked at."""
+    lake.send(
+        [msgspec.structs.replace(one, start_ns=one.start_ns - 50 * 365 * DAY_NS) for one in segments[:4]]
+    )
+    lake.send(segments[4:])
+    lake.cover()
+    before = said(lake, START_NS, UNTIL_NS)
+    count, told = rebuilt(lake)
+    assert count == len(told) == 3
+    assert said(lake, START_NS, UNTIL_NS) == before

@@ -22,10 +22,11 @@ from einthoven.clock import SystemClock
 from einthoven.errors import DefectError
 from einthoven.server import accounts
 from einthoven.server.accounts import MAIN
-from einthoven.server.batch_views import BatchLayer, moved
+from einthoven.server.batch_views import BatchLayer
 from einthoven.server.engine import Engine
 from einthoven.server.running import RunningService
 from einthoven.server.sealing import Sealer
+from einthoven.server.view_days import moved
 from einthoven.server.wire import Arrival
 from einthoven.signal.recording import Recording, RecordingInfo, Segment
 from einthoven.simulation import Scene, VirtualPatient

@@ -19,11 +19,13 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from einthoven.errors import CallerError, Conflict, EinthovenError
+from einthoven.errors import CallerError, Conflict, DefectError, EinthovenError, StateUnreadable
 from einthoven.functions import Ecg, PatientState, analyse, decode_state, encode_state
 from einthoven.runtime.online import Advanced, Placed, Stream, advance_all, place
 from einthoven.server.engine import segment_kept
+from einthoven.server.logs import place_of
 from einthoven.server.metrics import METRICS
+from einthoven.server.view_days import made_row, parts_in, put_part
 from einthoven.server.wire import version_name
 from einthoven.signal.rules import Criteria
 from einthoven.storage import Connection, MasterDataset, ObjectStore, Statements
@@ -51,31 +53,20 @@ from einthoven.storage.view_rows import (
     waste_before,
 )
 from einthoven.views import (
-    DAY,
     DAY_NS,
-    GOES_ON,
     Carried,
     Past,
     Seen,
     Tallies,
-    cell_ns,
-    columns_of,
     day_of,
-    edges_of,
-    grid_ns,
     grow_all,
-    hours_of,
     joined,
     outside,
     pack_carried,
-    pack_episodes,
-    pack_part,
-    pack_tallies,
     rows_of,
     seen_of,
     unpack_carried,
     unpack_episodes,
-    unpack_part,
     unpack_tallies,
 )
 
@@ -83,14 +74,9 @@ __all__ = [
     "BatchLayer",
     "Limits",
     "Made",
-    "Part",
     "Progress",
     "carried_views",
     "covered_by_recordings",
-    "made_row",
-    "moved",
-    "parts_in",
-    "put_part",
 ]
 
 _LOG: Final = logging.getLogger("einthoven.views")
@@ -105,15 +91,6 @@ _WASTE_AT_ONCE: Final = 200
 
 Limits = Callable[[Statements, str, str], Criteria | None]
 """Limits of the rhythm rules for a patient."""
-
-
-class Part(NamedTuple):
-    """An object with beats and seconds of a day."""
-
-    name: str
-    start_ns: int
-    until_ns: int
-    """No beat and no second in it begins then or later."""
 
 
 class Progress(NamedTuple):
@@ -225,13 +202,11 @@ class BatchLayer:
         return count
 
     @staticmethod
-    def _days(connection: Connection, stream: int) -> Sequence[int]:
+    def _days(connection: Connection, stream: int) -> list[int]:
+        """On which something was sealed; a clock may have been years away."""
         with connection.reading() as statements:
-            first, last = statements.rows(
-                "SELECT MIN(start_ns), MAX(start_ns) FROM segments WHERE stream = ? AND object IS NOT NULL",
-                (stream,),
-            )[0]
-        return [] if first is None else range(day_of(first), day_of(last) + 1)
+            rows = statements.rows(_DAYS, (DAY_NS, stream))
+        return [int(row[0]) for row in rows]
 
     def _rebuild_days(
         self, connection: Connection, followed: _Followed, source: SourceRow, days: Sequence[int], now_ns: int
@@ -496,8 +471,7 @@ class BatchLayer:
                 tuple(rows_of(unpack_episodes([old.going_on]))),
             )
             parts = parts_in(old.parts)
-        stream, views = left.stream, unpack_carried(left.views)
-        state = decode_state(left.state) if left.state else PatientState()
+        stream, state, views = _resumed(left)
         seen: list[Seen] = []
         for portion in _portions(located[standing:]):
             placed, stream = self._placed(portion, stream, work)
@@ -571,57 +545,23 @@ class _Day(NamedTuple):
     criteria: Criteria | None
 
 
+_DAYS: Final = (
+    "SELECT DISTINCT start_ns / ? AS day FROM segments WHERE stream = ? AND object IS NOT NULL ORDER BY day"
+)
 _LAST_ONES: Final = (
     "SELECT sequence FROM segments WHERE stream = ? AND sequence BETWEEN ? AND ? AND is_last = 1"
 )
 
 
-def parts_in(content: bytes) -> list[Part]:
-    """Where the beats of a day lie."""
-    return [Part(*one) for one in msgspec.msgpack.decode(content, type=list[tuple[str, int, int]])]
-
-
-def moved(row: DayRow, days: int, source: SourceRow, store: ObjectStore) -> DayRow:
-    """The same views at another date: a year of them is made in seconds, for whoever measures."""
-    away_ns = days * DAY_NS
-    ended, going_on = unpack_episodes([row.ended]).copy(), unpack_episodes([row.going_on]).copy()
-    for episodes in (ended, going_on):
-        episodes["onset_ns"] += away_ns
-        episodes["end_ns"][episodes["end_ns"] != GOES_ON] += away_ns
-    parts = []
-    for part in parts_in(row.parts):
-        stretches = [
-            msgspec.structs.replace(one, origin_ns=one.origin_ns + away_ns)
-            for one in unpack_part(store.get(part.name))
-        ]
-        parts.append(put_part(store, source, row.day + days, stretches))
-    edges, hours, minutes = (
-        msgspec.structs.replace(found, starts=found.starts + days * DAY)
-        for found in map(unpack_tallies, (row.edges, row.hours, row.minutes))
-    )
-    return msgspec.structs.replace(
-        row,
-        day=row.day + days,
-        reach_ns=row.reach_ns + away_ns,
-        edges=pack_tallies(edges, is_plain=True),
-        hours=pack_tallies(hours, is_plain=True),
-        ended=pack_episodes(ended),
-        going_on=pack_episodes(going_on),
-        parts=msgspec.msgpack.encode([one for some in parts for one in some]),
-        minutes=pack_tallies(minutes, is_plain=False),
-    )
-
-
-def put_part(store: ObjectStore, source: SourceRow, day: int, stretches: Sequence[Seen]) -> list[Part]:
-    """Keep beats and seconds as an object."""
-    times = [int(edge) for one in stretches for edge in _reach(one)]
-    if not times:
-        return []
-    content = pack_part(stretches)
-    digest = blake2b(content, digest_size=16).hexdigest()
-    name = f"views/{source.org}/{source.id}/{day}/{digest}.beats"
-    store.create(name, content)
-    return [Part(name, min(times), max(times) + 1)]
+def _resumed(left: _Left) -> tuple[Stream | None, PatientState, Carried | None]:
+    """What a day goes on from. A state of an earlier program is not read: the stream begins anew there."""
+    if not left.state:
+        return None, PatientState(), None
+    try:
+        return left.stream, decode_state(left.state), unpack_carried(left.views)
+    except StateUnreadable:
+        _LOG.warning("a patient state of another version ends here; `einthoven views rebuild` mends it")
+        return None, PatientState(), None
 
 
 def _names(contents: Iterable[bytes]) -> set[str]:
@@ -640,6 +580,9 @@ def _drive(replays: Sequence[_Replay]) -> list[Made | EinthovenError]:
             results[number] = end.value
         except EinthovenError as error:
             results[number] = error
+        except Exception as error:  # noqa: BLE001 - the other streams go on
+            _LOG.error("a stream broke the batch layer", extra=place_of(error))
+            results[number] = DefectError("this stream broke the batch layer.", where="views")
 
     for number in range(len(replays)):
         go_on(number, None)
@@ -649,46 +592,6 @@ def _drive(replays: Sequence[_Replay]) -> list[Made | EinthovenError]:
         for number, answer in zip(now, advance_all(asked_now), strict=True):
             go_on(number, answer)
     return [results[number] for number in range(len(replays))]
-
-
-def made_row(
-    day: int,
-    minutes: Tallies,
-    ended: Sequence[Past],
-    going_on: Sequence[Past],
-    *,
-    parts: Sequence[Part],
-    through: int,
-    segments: int,
-    made_by: str,
-    made_ns: int = 0,
-    base: bytes = b"",
-    carried: bytes = b"",
-) -> DayRow:
-    """A day as it is kept."""
-    return DayRow(
-        day=day,
-        through=through,
-        segments=segments,
-        made_by=made_by,
-        base=base,
-        made_ns=made_ns,
-        reach_ns=min((one.onset_ns for one in ended), default=2**62),
-        edges=pack_tallies(edges_of(minutes, day), is_plain=True),
-        hours=pack_tallies(hours_of(minutes, day), is_plain=True),
-        ended=pack_episodes(columns_of(ended)),
-        going_on=pack_episodes(columns_of(going_on)),
-        parts=msgspec.msgpack.encode(parts),
-        carried=carried,
-        minutes=pack_tallies(minutes, is_plain=False),
-    )
-
-
-def _reach(seen: Seen) -> Iterator[np.int64]:
-    """The first and the last of its times."""
-    for times in (grid_ns(seen), cell_ns(seen)):
-        if times.size:
-            yield from (times[0], times[-1])
 
 
 def _portions(located: Sequence[Located]) -> Iterator[Sequence[Located]]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from einthoven.errors import Conflict
 from einthoven.runtime.invocation import fetch
-from einthoven.server.batch_views import BatchLayer, Made, made_row, put_part
+from einthoven.server.batch_views import BatchLayer, Made
+from einthoven.server.view_days import made_row, put_part
 from einthoven.server.wire import version_name
 from einthoven.signal.findings import Findings
 from einthoven.storage import Connection, ObjectStore, Statements

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
-from einthoven.server.batch_views import Part, parts_in
 from einthoven.server.real_time_views import RealTimeView, real_time_view, recent_stretches
+from einthoven.server.view_days import Part, parts_in
 from einthoven.signal.findings import BEAT_CLASSES
 from einthoven.signal.quality import GRADE, LEAD_OFF, LOST, NOISE, SATURATED
 from einthoven.signal.rules import Kind

@@ -26,7 +26,7 @@ from einthoven.server.batch_views import BatchLayer
 from einthoven.server.engine import Engine
 from einthoven.server.running import RunningService
 from einthoven.server.sealing import Sealer
-from einthoven.server.view_days import moved
+from einthoven.server.view_days import moved, parts_in
 from einthoven.server.wire import Arrival
 from einthoven.signal.recording import Recording, RecordingInfo, Segment
 from einthoven.simulation import Scene, VirtualPatient
@@ -137,7 +137,7 @@ def _first_day(connection: Connection, folder: Path, day: int) -> ViewCosts:
         batch_s_per_day=round(rebuilt_s / share, 3),
         refresh_ms_per_segment=round(1000 * refresh_s / (share * len(segments)), 3),
         row_bytes=sum(len(value) for value in msgspec.structs.astuple(row) if isinstance(value, bytes)),
-        beat_bytes=sum(len(store.get(name)) for name in store.names("views")),
+        beat_bytes=sum(len(store.get(part.name)) for part in parts_in(row.parts)),
     )
 
 

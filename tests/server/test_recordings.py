@@ -33,6 +33,18 @@ from einthoven.testing.uploads import begin, piece, send_whole
 START = "2026-11-26T08:00:00Z"
 
 
+DATABASES = ["sqlite", "postgresql"] if os.environ.get("EINTHOVEN_EXAMPLES") == "thorough" else ["postgresql"]
+"""SQLite has its turn in the tests of the commands and of the pages."""
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new, empty database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "einthoven.db")
+    return str(request.getfixturevalue("postgresql")())
+
+
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A WFDB record of two hours and a half, two leads."""
@@ -376,11 +388,6 @@ def background_of(service: RunningService) -> list[int]:
     return found
 
 
-KILLED_ON = ["sqlite", "postgresql"] if os.environ.get("EINTHOVEN_EXAMPLES") == "thorough" else ["postgresql"]
-"""Most of the time goes by until leases end, on either."""
-
-
-@pytest.mark.parametrize("database_url", KILLED_ON, indirect=True)
 def test_whatever_is_killed_a_recording_arrives_and_is_analysed_once(
     tmp_path: Path, database_url: str
 ) -> None:

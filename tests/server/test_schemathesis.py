@@ -1,5 +1,7 @@
 """What the document promises is held against the running service, with valid and with hostile input."""
 
+import os
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, assume, given, seed, settings
@@ -10,7 +12,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from einthoven.server.roles import ROUTES
 from einthoven.testing.serving import Served
 
-EXAMPLES = 40
+EXAMPLES = 200 if os.environ.get("EINTHOVEN_EXAMPLES") == "thorough" else 25
 """Of each mode; a route costs about a second."""
 BESIDE = ("/schema/openapi.json", "/metrics", "/v1/events")
 """Not of the framework, or without an end."""

@@ -106,19 +106,20 @@ def test_workers_hand_large_values_on_and_clear_them_away(
     assert list(FolderStore(tmp_path).names("runs")) == []
 
 
-def test_small_values_go_with_the_call(database: Database, tmp_path: Path) -> None:
-    kept: list[str] = []
+@pytest.mark.parametrize(("n", "large"), [(100, 0), (N, 6)])
+def test_small_values_go_with_the_call_and_large_ones_lie_in_the_store(
+    database: Database, tmp_path: Path, n: int, large: int
+) -> None:
+    """Eight lists, of 0, 1, 2, 3 and of 0, 2, 4, 6: what is alike lies there once."""
+    there: list[int] = []
 
-    class Noting(FolderStore):
-        def put(self, name: str, content: bytes) -> None:
-            kept.append(name)
-            super().put(name, content)
+    def looking(lists: Any) -> dict[str, Any]:
+        there.append(len(list(FolderStore(tmp_path).names("runs"))))
+        return total(lists)
 
-    runs = runs_on(database, tmp_path)
-    run = runs.begin(WORKFLOW, {"n": 100})
-    runs._store = Noting(tmp_path)
-    assert drive(runs, run) == Done({"y": 1200})
-    assert kept == []
+    runs = runs_on(database, tmp_path, {**FUNCTIONS, "sum": looking})
+    assert drive(runs, runs.begin(WORKFLOW, {"n": n})) == Done({"y": 12 * n})
+    assert there == [large]
 
 
 def test_of_a_run_that_failed_they_stay_and_whoever_goes_on_has_them(

@@ -181,7 +181,7 @@ def test_a_real_time_view_is_dropped_when_batch_covers_it(lake: Lake, segments: 
 def _live(lake: Lake) -> Any:
     with lake.connection.reading() as statements:
         source = source_of_stream(statements, 1)
-        return None if source is None else live_row(statements, source.id)
+        return None if source is None else live_row(statements, source)
 
 
 def test_what_is_sealed_waits_for_more_before_batch_takes_it_in(lake: Lake, segments: list[Segment]) -> None:

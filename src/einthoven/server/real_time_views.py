@@ -47,9 +47,8 @@ _AT_ONCE: Final = 2000
 class RealTimeView(msgspec.Struct, frozen=True, eq=False):
     """What the online path found of a stream behind its batch views."""
 
-    base: int
-    """The segment, by sequence, up to which the batch views go."""
     through: int
+    """The segment, by sequence, up to which it goes."""
     made_by: str
     carried: Carried | None
     minutes: Tallies
@@ -105,10 +104,8 @@ class SpeedLayer:
                     continue
                 view = real_time_view(statements, stream, source)
             with connection.writing() as statements:
-                now = source_of_stream(statements, stream)
-                if now is not None and (now.generation, now.through) == (source.generation, source.through):
-                    put_live(statements, source.id, _row(view))
-                    done += 1
+                put_live(statements, source.id, _row(view, source))
+            done += 1
         return done
 
 
@@ -118,7 +115,7 @@ _ANSWERS: Final = (
 )
 _BEHIND: Final = (
     "SELECT t.id FROM streams t JOIN view_sources v ON v.stream = t.id "
-    "LEFT JOIN view_live l ON l.source = v.id "
+    "LEFT JOIN view_live l ON l.source = v.id AND l.version = v.version "
     "WHERE t.next_sequence - 1 - COALESCE(l.through, v.through) >= ? "
     "ORDER BY COALESCE(l.through, v.through) - t.next_sequence LIMIT 64"
 )
@@ -127,11 +124,10 @@ _BEHIND: Final = (
 def _kept(statements: Statements, source: SourceRow | None) -> RealTimeView:
     """As far as it is kept; from the end of the batch views if nothing is."""
     if source is None:
-        return RealTimeView(-1, -1, "", None, Tallies.none(), (), ())
-    row = live_row(statements, source.id)
+        return RealTimeView(-1, "", None, Tallies.none(), (), ())
+    row = live_row(statements, source)
     if row is not None:
         return RealTimeView(
-            base=row.base,
             through=row.through,
             made_by=row.made_by,
             carried=unpack_carried(row.carried),
@@ -146,12 +142,12 @@ def _kept(statements: Statements, source: SourceRow | None) -> RealTimeView:
         if day is not None:
             carried = carried_views(day.carried)
             going_on = tuple(rows_of(unpack_episodes([day.going_on])))
-    return RealTimeView(source.through, source.through, "", carried, Tallies.none(), (), going_on)
+    return RealTimeView(source.through, "", carried, Tallies.none(), (), going_on)
 
 
-def _row(view: RealTimeView) -> LiveRow:
+def _row(view: RealTimeView, source: SourceRow) -> LiveRow:
     return LiveRow(
-        base=view.base,
+        version=source.version,
         through=view.through,
         made_by=view.made_by,
         carried=pack_carried(view.carried),
@@ -174,7 +170,6 @@ def _grown(
             going_on += one.going_on
     carried, more = grow_all(view.carried, joined(seen))
     return RealTimeView(
-        base=view.base,
         through=answers[-1][0],
         made_by=answers[-1][1].made_by,
         carried=carried,

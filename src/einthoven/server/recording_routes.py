@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -25,6 +25,7 @@ from einthoven.server.reception import Reception
 from einthoven.server.requests import Limit, Parts, Pseudonym, Sending, instant
 from einthoven.server.uploading import Uploads
 from einthoven.server.uploads import SHA256, UPLOAD_NAME
+from einthoven.server.wire import instant_of
 from einthoven.signal.findings import BEAT_CLASSES, Condition, Episode, HeartRate
 from einthoven.storage import ObjectStore
 from einthoven.storage.database import Statements
@@ -43,8 +44,6 @@ from einthoven.storage.recordings import (
 
 __all__ = ["HANDLERS", "RecordingResult", "RecordingSeen", "result_of", "seen_of"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_NS: Final = 2**62
 _FILES_MAX: Final = 1024
 _BEGINNING: Final = 4096
 _PART: Final = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
@@ -210,7 +209,7 @@ async def analyse_recording(
     patient = _own("patientId", data.patient_id, party.patient)
     device = _own("deviceId", data.device_id, party.device)
     files = await _files(reception, party, data)
-    asked_ns = -1 if data.start_time is UNSET else _nanoseconds(data.start_time)
+    asked_ns = -1 if data.start_time is UNSET else instant_of(data.start_time)
     if asked_ns < 0:
         asked_ns = await asyncio.to_thread(_start_in, reception.uploads, party.org, files[0])
     new = KeptRecording(
@@ -320,13 +319,6 @@ def _own(field: str, given: str | UnsetType, allowed: str | None) -> str:
             "the token is for another one.", where=field, remedy="Use the token made for this device."
         )
     return allowed
-
-
-def _nanoseconds(start: datetime) -> int:
-    start_ns = (start - _EPOCH) // timedelta(microseconds=1) * 1000
-    if not 0 <= start_ns < _LATEST_NS:
-        raise InputInvalid("it is before 1970 or after 2116.", where="startTime", remedy="Set the clock.")
-    return start_ns
 
 
 async def _files(reception: Reception, party: Party, data: RecordingSent) -> tuple[RecordingFile, ...]:

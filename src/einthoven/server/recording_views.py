@@ -18,11 +18,11 @@ from einthoven.server.view_days import made_row, put_part
 from einthoven.server.wire import version_name
 from einthoven.signal.findings import Findings
 from einthoven.storage import Connection, ObjectStore, Statements
+from einthoven.storage.recordings import KeptRecording, publish_recording, unpublished_recording
 from einthoven.storage.view_rows import (
     DayRow,
     SourceRow,
     advance_source,
-    delete_live,
     drop_days,
     name_versions,
     put_day,
@@ -49,19 +49,6 @@ __all__ = ["RecordingViews"]
 _LOG: Final = logging.getLogger("einthoven.views")
 
 
-class _Analysed(msgspec.Struct, frozen=True):
-    """A recording whose workflow has ended."""
-
-    number: int
-    org: str
-    patient: str
-    device: str
-    start_ns: int | None
-    fs: float | None
-    samples: int | None
-    result: str | None
-
-
 class RecordingViews:
     """A job: makes views of what was analysed."""
 
@@ -72,20 +59,19 @@ class RecordingViews:
     def publish(self, connection: Connection, now_ns: int) -> int:
         """Make views of the oldest recording that has none, and let them count; how many were looked at."""
         with connection.reading() as statements:
-            rows = statements.rows(_DUE)
-        if not rows:
+            one = unpublished_recording(statements)
+        if one is None:
             return 0
-        one = _Analysed(*rows[0])
         if one.start_ns is None or one.fs is None or not one.samples or one.result is None:
             _LOG.warning("a recording without a time is in no view")
             with connection.writing() as statements:
-                _publish(statements, one, now_ns)
+                publish_recording(statements, one, now_ns)
             return 1
         findings = fetch(one.result, self._store).findings
         if findings is None:
             _LOG.error("a recording's result holds no findings")
             with connection.writing() as statements:
-                _publish(statements, one, now_ns)
+                publish_recording(statements, one, now_ns)
             return 1
         span = (one.start_ns, one.start_ns + round(one.samples * NS / one.fs))
         with connection.reading() as statements:
@@ -108,16 +94,20 @@ class RecordingViews:
     def _put(
         self,
         statements: Statements,
-        one: _Analysed,
+        one: KeptRecording,
         source: SourceRow,
         rows: Sequence[DayRow],
         room: Sequence[tuple[SourceRow, Made]],
         now_ns: int,
     ) -> None:
         for stream, made in room:
-            if not self._batch.keep(statements, stream, made, now_ns):
+            is_kept = (
+                self._batch.keep(statements, stream, made, now_ns)
+                if made.rows
+                else advance_source(statements, stream, stream)  # its real-time view begins anew too
+            )
+            if not is_kept:
                 raise _faster()
-            delete_live(statements, stream.id)
         newest = max(row.day for row in rows)
         after = msgspec.structs.replace(
             source, generation=source.generation + 1, newest=newest, through=newest
@@ -127,10 +117,15 @@ class RecordingViews:
         for row in rows:
             put_day(statements, source.id, after.generation, row)
         drop_days(statements, source.id, but=after.generation)
-        _publish(statements, one, now_ns)
+        publish_recording(statements, one, now_ns)
 
     def _made(
-        self, connection: Connection, one: _Analysed, findings: Findings, span: tuple[int, int], now_ns: int
+        self,
+        connection: Connection,
+        one: KeptRecording,
+        findings: Findings,
+        span: tuple[int, int],
+        now_ns: int,
     ) -> tuple[SourceRow, list[DayRow]]:
         """The recording's source and days; the source covers nothing as yet."""
         with connection.writing() as statements:
@@ -177,19 +172,6 @@ class RecordingViews:
 
 def _faster() -> Conflict:
     return Conflict("somebody was faster with these views.", where="views")
-
-
-_DUE: Final = (
-    "SELECT number, org, patient, device, start_ns, fs, samples, result FROM recordings "
-    "WHERE state = 'done' AND published IS NULL ORDER BY number LIMIT 1"
-)
-
-
-def _publish(statements: Statements, one: _Analysed, now_ns: int) -> None:
-    statements.run(
-        "UPDATE recordings SET published = ? WHERE number = ? AND result = ?",
-        (now_ns, one.number, one.result),
-    )
 
 
 def _by_day(seen: Seen, span: tuple[int, int]) -> list[tuple[int, Seen]]:

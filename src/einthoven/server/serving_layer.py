@@ -110,8 +110,8 @@ class _Source(msgspec.Struct, frozen=True, eq=False):
 
     row: SourceRow | None
     device: str
-    stream: int | None
     live: RealTimeView | None
+    """None of a recording."""
 
 
 def read_trend(
@@ -276,20 +276,22 @@ def _runs(at_ns: NDArray[np.int64], cells: NDArray[np.uint16]) -> Iterator[Quali
 
 
 def _sources(statements: Statements, org: str, patient: str, device: str | None) -> list[_Source]:
-    found = sources_of(statements, org, patient, device)
-    known = {one.stream: one for one in found if one.stream is not None}
-    which, values = ("", (org, patient)) if device is None else (" AND device = ?", (org, patient, device))
-    streams = statements.rows(
-        f"SELECT id, device FROM streams WHERE org = ? AND patient = ?{which} ORDER BY id",  # noqa: S608
-        values,
-    )
+    rows = sources_of(statements, org, patient, device)
+    known = {one.stream: one for one in rows}
     return [
-        *(_Source(one, one.device, None, None) for one in found if one.stream is None),
+        *(_Source(one, one.device, None) for one in rows if one.stream is None),
         *(
-            _Source(known.get(stream), name, stream, real_time_view(statements, stream, known.get(stream)))
-            for stream, name in streams
+            _Source(known.get(stream), name, real_time_view(statements, stream, known.get(stream)))
+            for stream, name in _streams(statements, org, patient, device)
         ),
     ]
+
+
+def _streams(statements: Statements, org: str, patient: str, device: str | None) -> list[tuple[int, str]]:
+    """A patient's streams by number and device; one may be in no batch view yet."""
+    which, values = ("", (org, patient)) if device is None else (" AND device = ?", (org, patient, device))
+    sql = f"SELECT id, device FROM streams WHERE org = ? AND patient = ?{which} ORDER BY id"  # noqa: S608
+    return [(stream, name) for stream, name in statements.rows(sql, values)]
 
 
 def _tallies(
@@ -364,14 +366,15 @@ def _stretches(
         )
     found: list[Seen] = []
     days = day_of(from_ns) - 1, day_of(until_ns)
-    for source in sources_of(statements, org, patient, device):
+    sources = sources_of(statements, org, patient, device)
+    for source in sources:
         for (content,) in rows_between(statements, source.id, source.generation, *days, "parts"):
             for part in parts_in(content):
                 if _meets(part, from_ns, until_ns):
                     found += unpack_part(store.get(part.name))
-    for one in _sources(statements, org, patient, device):
-        if one.stream is not None:
-            found += recent_stretches(statements, one.stream, one.row)
+    known = {one.stream: one for one in sources}
+    for stream, _ in _streams(statements, org, patient, device):
+        found += recent_stretches(statements, stream, known.get(stream))
     return found
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "digest_of",
     "encode_answer",
     "encode_answers",
+    "instant_of",
     "refusal",
     "utc_text",
     "version_name",
@@ -218,7 +219,7 @@ def _segment(body: _Body | _Packed, sender: Sender) -> Segment:
         patient=_own("patientId", body.patient_id, sender.patient),
         device=_own("deviceId", body.device_id, sender.device),
         sequence=body.sequence,
-        start_ns=_instant_ns(body.start_time),
+        start_ns=instant_of(body.start_time),
         recording=Recording(info, samples[None, :]),
     )
 
@@ -268,7 +269,13 @@ def _own(field: str, given: str | None, allowed: str | None) -> str:
     return name
 
 
-def _instant_ns(start: datetime | int) -> int:
+def instant_of(start: datetime | int) -> int:
+    """When a segment or a recording begins, ns since 1970.
+
+    Raises
+    ------
+    InputInvalid : it is out of range.
+    """
     start_ns = (start - _EPOCH) // timedelta(microseconds=1) * 1000 if isinstance(start, datetime) else start
     if not 0 <= start_ns < _LATEST_NS:
         raise InputInvalid(

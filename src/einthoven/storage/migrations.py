@@ -306,7 +306,8 @@ CREATE TABLE view_sources (
     until_ns BIGINT,
     generation BIGINT NOT NULL,
     newest BIGINT,
-    through BIGINT NOT NULL
+    through BIGINT NOT NULL,
+    version BIGINT NOT NULL
 );
 CREATE INDEX view_sources_patient ON view_sources (org, patient);
 CREATE TABLE view_days (
@@ -330,7 +331,7 @@ CREATE TABLE view_days (
 );
 CREATE TABLE view_live (
     source BIGINT PRIMARY KEY REFERENCES view_sources (id),
-    base BIGINT NOT NULL,
+    version BIGINT NOT NULL,
     through BIGINT NOT NULL,
     made_by TEXT NOT NULL,
     carried {bytes} NOT NULL,

@@ -30,9 +30,11 @@ __all__ = [
     "hours_done",
     "list_recordings",
     "mark_tidy",
+    "publish_recording",
     "recording_numbered",
     "recording_of",
     "redrive_recording",
+    "unpublished_recording",
 ]
 
 RecordingState = Literal["waiting", "going", "done", "failed", "cancelled"]
@@ -272,6 +274,23 @@ def analyse_again(statements: Statements, number: int) -> bool:
             "ended_ns = NULL, published = NULL WHERE number = ? AND is_tidy = 1 AND state = 'done'",
             (number,),
         )
+    )
+
+
+def unpublished_recording(statements: Statements) -> KeptRecording | None:
+    """The oldest one that was analysed and is in no view yet, of all organisations."""
+    rows = statements.rows(
+        f"SELECT {_COLUMNS} FROM recordings WHERE state = 'done' AND published IS NULL "  # noqa: S608
+        "ORDER BY number LIMIT 1"
+    )
+    return _recording(rows[0]) if rows else None
+
+
+def publish_recording(statements: Statements, one: KeptRecording, now_ns: int) -> None:
+    """Note that views were made of this result."""
+    statements.run(
+        "UPDATE recordings SET published = ? WHERE number = ? AND result = ?",
+        (now_ns, one.number, one.result),
     )
 
 

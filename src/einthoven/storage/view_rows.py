@@ -61,6 +61,8 @@ class SourceRow(msgspec.Struct, frozen=True):
     """The day up to which they go."""
     through: int
     """The segment, by sequence, up to which they go; -1 for none."""
+    version: int = 0
+    """One more with each change of them."""
 
 
 class DayTraits(msgspec.Struct, frozen=True):
@@ -92,8 +94,8 @@ class DayRow(DayTraits, frozen=True, kw_only=True):
 class LiveRow(msgspec.Struct, frozen=True):
     """The real-time view of a stream."""
 
-    base: int
-    """The segment after which it begins: the batch views go so far."""
+    version: int
+    """Of the batch views that it goes on from: it counts with no others."""
     through: int
     made_by: str
     carried: bytes
@@ -155,11 +157,11 @@ def put_source(statements: Statements, source: SourceRow) -> SourceRow:
 def advance_source(statements: Statements, before: SourceRow, after: SourceRow) -> bool:
     """Say how far a source's views go now; False, and nothing done, if they no longer are as they were."""
     changed = statements.run(
-        "UPDATE view_sources SET generation = ?, newest = ?, through = ?, start_ns = ?, until_ns = ? "
-        "WHERE id = ? AND generation = ? AND through = ?",
+        "UPDATE view_sources SET generation = ?, newest = ?, through = ?, start_ns = ?, until_ns = ?, "
+        "version = version + 1 WHERE id = ? AND version = ?",
         (
             *(after.generation, after.newest, after.through, after.start_ns, after.until_ns),
-            *(before.id, before.generation, before.through),
+            *(before.id, before.version),
         ),
     )
     return changed == 1
@@ -206,9 +208,12 @@ def part_names(statements: Statements, source: int) -> list[bytes]:
     return [row[0] for row in rows]
 
 
-def live_row(statements: Statements, source: int) -> LiveRow | None:
-    """The real-time view, or None."""
-    rows = statements.rows(f"SELECT {_LIVE} FROM view_live WHERE source = ?", (source,))  # noqa: S608
+def live_row(statements: Statements, source: SourceRow) -> LiveRow | None:
+    """The real-time view that goes on from a source's batch views as they are, or None."""
+    rows = statements.rows(
+        f"SELECT {_LIVE} FROM view_live WHERE source = ? AND version = ?",  # noqa: S608
+        (source.id, source.version),
+    )
     return LiveRow(*rows[0]) if rows else None
 
 

@@ -20,9 +20,7 @@ from einthoven.workflow.program import (
     Input,
     Output,
     ParallelForStep,
-    ParallelStep,
     Program,
-    SequenceStep,
     Space,
     Step,
     Steps,
@@ -30,8 +28,8 @@ from einthoven.workflow.program import (
     Take,
     WhileStep,
 )
-from einthoven.workflow.reaching import reaches
 from einthoven.workflow.scopes import Reach
+from einthoven.workflow.walking import bodies_of, reaches, with_bodies
 
 __all__ = ["Place", "fuse", "groups_of", "handed"]
 
@@ -65,21 +63,10 @@ def groups_of(program: Program) -> list[tuple[str, ...]]:
 
 def _gather(steps: Steps, found: list[tuple[str, ...]]) -> None:
     for step in steps:
-        match step:
-            case FusedStep():
-                found.append(tuple(stage.name for stage in step.stages))
-            case IfStep():
-                _gather(step.then, found)
-                _gather(step.otherwise, found)
-            case SwitchStep():
-                for case in step.cases:
-                    _gather(case.body, found)
-                _gather(step.default, found)
-            case ParallelStep():
-                for section in step.sections:
-                    _gather(section, found)
-            case SequenceStep() | ForStep() | WhileStep() | ParallelForStep():
-                _gather(step.body, found)
+        if isinstance(step, FusedStep):
+            found.append(tuple(stage.name for stage in step.stages))
+        for body in bodies_of(step):
+            _gather(body, found)
 
 
 def _fused_space(space: Space, place_of: Place) -> Space:
@@ -94,7 +81,8 @@ def _body(steps: Steps, place_of: Place, readers: "_Readers") -> Steps:
     for step in steps:
         here = _place(step, place_of)
         if not isinstance(step, CallStep) or here is None:
-            found += [*_closed(group, readers), _inner(step, place_of, readers)]
+            found += _closed(group, readers)
+            found.append(with_bodies(step, lambda body: _body(body, place_of, readers)))
             group, place = [], None
         elif here == place and _goes_with(step, group):
             group.append(step)
@@ -138,27 +126,6 @@ def _closed(group: list[CallStep], readers: "_Readers") -> list[Step]:
     return [FusedStep(name="+".join(names), stages=tuple(group), leaving=leaving)]
 
 
-def _inner(step: Step, place_of: Place, readers: "_Readers") -> Step:
-    match step:
-        case SequenceStep() | ForStep() | WhileStep() | ParallelForStep():
-            return msgspec.structs.replace(step, body=_body(step.body, place_of, readers))
-        case IfStep():
-            return msgspec.structs.replace(
-                step,
-                then=_body(step.then, place_of, readers),
-                otherwise=_body(step.otherwise, place_of, readers),
-            )
-        case SwitchStep():
-            cases = tuple(
-                msgspec.structs.replace(case, body=_body(case.body, place_of, readers)) for case in step.cases
-            )
-            return msgspec.structs.replace(step, cases=cases, default=_body(step.default, place_of, readers))
-        case ParallelStep():
-            sections = tuple(_body(section, place_of, readers) for section in step.sections)
-            return msgspec.structs.replace(step, sections=sections)
-    return step
-
-
 class _Readers:
     """Who reads which output: for each the names of the steps that do; a compound's own sources have none."""
 
@@ -187,25 +154,14 @@ class _Readers:
                     continue
                 case IfStep():
                     self._note("", step.test)
-                    self._steps(step.then)
-                    self._steps(step.otherwise)
                 case SwitchStep():
                     self._note("", step.looked_at)
-                    for case in step.cases:
-                        self._steps(case.body)
-                    self._steps(step.default)
                 case ForStep():
                     self._note("", (step.counter, step.loops))
-                    self._steps(step.body)
                 case WhileStep():
                     self._note("", (step.test, step.loops))
-                    self._steps(step.body)
                 case ParallelForStep():
                     self._note("", step.counter)
-                    self._steps(step.body)
-                case ParallelStep():
-                    for section in step.sections:
-                        self._steps(section)
-                case SequenceStep():
-                    self._steps(step.body)
+            for body in bodies_of(step):
+                self._steps(body)
             self._outputs(getattr(step, "outputs", ()) if not isinstance(step, FusedStep) else ())

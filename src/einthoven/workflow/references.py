@@ -30,8 +30,8 @@ from einthoven.workflow.program import (
     Take,
     WhileStep,
 )
-from einthoven.workflow.reaching import reaches
 from einthoven.workflow.scopes import Reach
+from einthoven.workflow.walking import bodies_of, reaches, with_bodies
 
 __all__ = ["Kind", "Referenced", "kind_of", "passing_by_reference"]
 
@@ -181,7 +181,7 @@ class _Flow:
             if isinstance(step, ForStep | WhileStep):
                 for loop in step.loops:
                     self._leads((loop.begin, loop.next), _Port("in", step.name, loop.name))
-            for body in _bodies(step):
+            for body in bodies_of(step):
                 self._steps(body)
             self._outputs(step.name, step.outputs)
 
@@ -193,19 +193,6 @@ def _port(reach: Reach) -> _Port:
 def _parts(value: Any) -> Iterator[Take]:
     """What a call reads of the inside of a value."""
     yield from (Take((reach,)) for reach in reaches(value) if reach.segments)
-
-
-def _bodies(step: Step) -> tuple[Steps, ...]:
-    match step:
-        case SequenceStep() | ForStep() | WhileStep() | ParallelForStep():
-            return (step.body,)
-        case IfStep():
-            return (step.then, step.otherwise)
-        case SwitchStep():
-            return (*(case.body for case in step.cases), step.default)
-        case ParallelStep():
-            return step.sections
-    return ()
 
 
 def _marked(steps: Steps, flow: _Flow) -> Steps:
@@ -235,15 +222,4 @@ def _marked_step(step: Step, flow: _Flow) -> Step:
                     and not any(reach.producer in within for reach in reaches(one.value))
                 ),
             )
-        case SequenceStep() | ForStep() | WhileStep() | ParallelForStep():
-            return msgspec.structs.replace(step, body=_marked(step.body, flow))
-        case IfStep():
-            return msgspec.structs.replace(
-                step, then=_marked(step.then, flow), otherwise=_marked(step.otherwise, flow)
-            )
-        case SwitchStep():
-            cases = tuple(msgspec.structs.replace(case, body=_marked(case.body, flow)) for case in step.cases)
-            return msgspec.structs.replace(step, cases=cases, default=_marked(step.default, flow))
-        case ParallelStep():
-            return msgspec.structs.replace(step, sections=tuple(_marked(one, flow) for one in step.sections))
-    return step
+    return with_bodies(step, lambda body: _marked(body, flow))

@@ -172,6 +172,7 @@ def test_killed_in_the_midst_of_it_a_service_has_all_in_batch_views_at_last(
     assert listed(service) == {
         "device": "chest",
         "patient": "p-1",
+        "what": "stream",
         "days": 2,
         "newest": "2023-11-15",
         "behind": 0,

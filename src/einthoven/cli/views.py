@@ -27,9 +27,9 @@ from einthoven.server.serving_layer import RESOLUTIONS, Trend, read_trend
 from einthoven.server.settings import Settings
 from einthoven.server.view_routes import trend_seen
 from einthoven.server.wire import utc_text
-from einthoven.storage import Connection, MasterDataset, open_store
+from einthoven.storage import Connection, MasterDataset, Statements, open_store
 from einthoven.storage.recordings import analyse_again
-from einthoven.storage.view_rows import day_traits, recordings_in_views, source_of_stream
+from einthoven.storage.view_rows import SourceRow, day_traits, recordings_in_views, source_of_stream
 from einthoven.views import DAY_NS, Field, Tallies
 
 __all__ = ["command"]
@@ -96,26 +96,41 @@ def show(
 @command.command(name="list")
 @with_database
 def list_(organisation: str, as_json: bool, **flags: Any) -> None:
-    """List the streams: how far their batch views go, and whether another version made them."""
+    """List streams and recordings: how far their batch views go, and whether another version made them."""
     with _connected(flags) as (connection, settings):
-        layer = _batch_layer(settings)
-        rows = []
+        made_by = _batch_layer(settings).made_by
         with connection.reading() as statements:
-            for stream, device, patient, next_sequence in statements.rows(_STREAMS, (organisation,)):
-                source = source_of_stream(statements, stream)
-                days = [] if source is None else day_traits(statements, source.id, source.generation)
-                outdated = sum(one.made_by != layer.made_by for one in days)
-                rows.append(
-                    {
-                        "device": device,
-                        "patient": patient,
-                        "days": len(days),
-                        "newest": None if source is None or source.newest is None else _day(source.newest),
-                        "behind": next_sequence - 1 - (-1 if source is None else source.through),
-                        "outdated": outdated,
-                    }
-                )
+            rows = [
+                _source_row(statements, source_of_stream(statements, stream), made_by, device, patient, sent)
+                for stream, device, patient, sent in statements.rows(_STREAMS, (organisation,))
+            ]
+            rows += [
+                _source_row(statements, one, made_by, one.device, one.patient, None)
+                for one in recordings_in_views(statements, organisation)
+            ]
     printed(rows, as_table=not as_json)
+
+
+def _source_row(
+    statements: Statements,
+    source: SourceRow | None,
+    made_by: str,
+    device: str,
+    patient: str,
+    next_sequence: int | None,
+) -> dict[str, Any]:
+    """A stream, or where no sequence is given a recording."""
+    days = [] if source is None else day_traits(statements, source.id, source.generation)
+    behind = None if next_sequence is None else next_sequence - 1 - (source.through if source else -1)
+    return {
+        "device": device,
+        "patient": patient,
+        "what": "recording" if next_sequence is None else "stream",
+        "days": len(days),
+        "newest": None if source is None or source.newest is None else _day(source.newest),
+        "behind": behind,
+        "outdated": sum(one.made_by != made_by for one in days),
+    }
 
 
 @command.command(name="rebuild")
@@ -161,9 +176,9 @@ def rebuild(
     if as_json:
         printed({"streams": len(streams), "days": days, "recordings": recordings, "made_by": layer.made_by})
         return
-    click.echo(f"Views of {len(streams)} streams are new; {days} days were made.")
+    click.echo(f"Views made anew: {len(streams)} streams, {days} days.")
     if recordings:
-        click.echo(f"{recordings} recordings are analysed anew by the service, while it runs.")
+        click.echo(f"Recordings that the service analyses anew while it runs: {recordings}.")
 
 
 def _analyse_again(

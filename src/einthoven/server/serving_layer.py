@@ -139,7 +139,9 @@ def read_trend(
     InputInvalid : the span ends before it begins, or has more than `ROWS_MAX` buckets.
     """
     if until_ns <= from_ns:
-        raise InputInvalid("the span ends before it begins.", where="until")
+        raise InputInvalid(
+            "the span ends before it begins.", where="until", remedy="Give an end after its beginning."
+        )
     fine = HOUR if width is None else width
     first = from_ns // _MINUTE_NS // fine * fine
     last = -(-until_ns // (_MINUTE_NS * fine)) * fine
@@ -359,7 +361,9 @@ def _stretches(
     device: str | None,
 ) -> list[Seen]:
     if until_ns <= from_ns:
-        raise InputInvalid("the span ends before it begins.", where="until")
+        raise InputInvalid(
+            "the span ends before it begins.", where="until", remedy="Give an end after its beginning."
+        )
     if until_ns - from_ns > BEATS_SPAN_NS:
         raise InputInvalid(
             "the span is longer than a day.", where="until", remedy="Ask for one day after the other."

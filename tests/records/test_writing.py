@@ -23,7 +23,7 @@ def a_recording(counts: np.ndarray, fs: float = 125.0) -> Recording:
 @given(
     leads=st.integers(1, 3),
     samples=st.integers(1, 200),
-    wfdb_format=st.sampled_from([16, 212]),
+    wfdb_format=st.sampled_from([16, 24, 32, 212]),
     seed=st.integers(0, 999),
     lost=st.booleans(),
 )
@@ -41,7 +41,8 @@ def test_what_is_written_reads_back_exactly(
         counts[:, ::7] = LOST
     write_recording(folder / "r", a_recording(counts, 128.5), wfdb_format=wfdb_format)
     with open_recording(folder / "r") as source:
-        np.testing.assert_array_equal(source.read(0, samples), counts)
+        back = source.read(0, samples)
+        np.testing.assert_array_equal(np.where(back == missing(back.dtype), LOST, back), counts)
         assert source.info.fs == 128.5
         assert [lead.gain for lead in source.info.leads] == [200.0 + n for n in range(leads)]
 
@@ -55,6 +56,18 @@ def test_the_oracle_agrees_and_its_checksum_too(tmp_path: Path, data) -> None:
     assert ours.checksum == theirs.checksum
     assert ours.init_value == theirs.init_value
     assert ours.sig_name == theirs.sig_name
+
+
+@pytest.mark.parametrize("wfdb_format", [24, 32])
+def test_the_oracle_reads_more_than_16_bits(tmp_path: Path, wfdb_format: int) -> None:
+    limit = 2 ** (wfdb_format - 1)
+    counts = np.random.default_rng(1).integers(-limit + 1, limit, (2, 100)).astype(np.int32)
+    leads = (Lead("I", 1e6, 0), Lead("II", 1e6, 7))
+    write_recording(
+        tmp_path / "r", Recording(RecordingInfo("r", 250.0, leads, 100), counts), wfdb_format=wfdb_format
+    )
+    read = wfdb.rdrecord(str(tmp_path / "r"), physical=False)
+    np.testing.assert_array_equal(read.d_signal.T, counts)
 
 
 def test_counts_that_do_not_fit_are_refused_and_nothing_is_left(tmp_path: Path) -> None:

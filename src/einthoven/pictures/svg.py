@@ -146,6 +146,11 @@ class Svg:
         )
         self.add(element("g", path, clip_path=None if clip is None else f"url(#{clip})"))
 
+    def put(self, other: "Svg", x: float, y: float) -> None:
+        """Another drawing as a part of this one, its top left at a point."""
+        moved = f"translate({number(x)} {number(y)})"
+        self.add(element("g", "".join(other._parts), transform=moved))
+
     def inner(self, title: str) -> str:
         """The ``svg`` element, for a page."""
         return (

@@ -1,6 +1,7 @@
-"""Recordings in and out: WFDB, CSV, JSON; a span at a time, in constant memory. Files only."""
+"""Recordings in and out: WFDB, EDF+, ISHNE, CSV, JSON; a span at a time, in constant memory. Files only."""
 
 from einthoven.records.annotation import Annotations, read_annotations, write_annotations
+from einthoven.records.edf_writing import write_edf
 from einthoven.records.listing import recording_files
 from einthoven.records.marks import annotations_of
 from einthoven.records.opening import OpenRecording, open_recording
@@ -14,5 +15,6 @@ __all__ = [
     "read_annotations",
     "recording_files",
     "write_annotations",
+    "write_edf",
     "write_recording",
 ]

@@ -25,6 +25,7 @@ _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
 _NOTE: Final = 22
 _RESOLUTION: Final = re.compile(r"## time resolution: (\d+(?:\.\d*)?)\s*", re.ASCII)
 _NUMBERED: Final = re.compile(r"\[(\d{1,2})\]", re.ASCII)
+_EDF: Final = {b"0       ", b"\xffBIOSEMI"}
 _LONGEST_STEP: Final = 0x3FF
 MAX_RESOLUTION: Final = 1e9
 """Ticks per second; beyond it a time resolution is not one."""
@@ -127,6 +128,12 @@ def read_annotations(path: str | Path) -> Annotations:
     if len(content) > MAX_BYTES:
         raise RecordingUnreadable(
             f"the annotation file has more than {MAX_BYTES} bytes.", where=str(path), remedy="Is it one?"
+        )
+    if content[:8] in _EDF:
+        raise RecordingUnreadable(
+            "this is an EDF file, not an annotation file.",
+            where=str(path),
+            remedy="Its annotations come with open_recording(path).annotations().",
         )
     words = np.frombuffer(content[: len(content) // 2 * 2], "<u2").tolist()
     columns = _Columns()

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "Format", "encode_16", "encode_212"]
+__all__ = ["FORMATS", "Format", "encode_16", "encode_24", "encode_32", "encode_212"]
 
 _Bytes = NDArray[np.uint8]
 _Counts = NDArray[np.int16] | NDArray[np.int32]
@@ -88,6 +88,16 @@ FORMATS: Final[dict[int, Format]] = {
 def encode_16(counts: NDArray[np.int16]) -> bytes:
     """Samples in time order (leads interleaved) as format 16."""
     return np.ascontiguousarray(counts, "<i2").tobytes()
+
+
+def encode_24(counts: NDArray[np.int32]) -> bytes:
+    """Samples in time order as format 24: the low three bytes of each."""
+    return np.ascontiguousarray(counts, "<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+
+
+def encode_32(counts: NDArray[np.int32]) -> bytes:
+    """Samples in time order as format 32."""
+    return np.ascontiguousarray(counts, "<i4").tobytes()
 
 
 def encode_212(counts: NDArray[np.int16]) -> bytes:

@@ -5,7 +5,11 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from einthoven.errors import RecordingNotFound
+from einthoven.records.annotation import Annotations
+from einthoven.records.edf import EdfRecording
+from einthoven.records.edf_header import is_edf
 from einthoven.records.files import open_file, read_span
+from einthoven.records.ishne import IshneRecording, is_ishne
 from einthoven.records.spans import clipped, rows_of
 from einthoven.records.text import agreed, open_csv, read_json
 from einthoven.records.wfdb import open_wfdb
@@ -24,8 +28,17 @@ class OpenRecording(Protocol):
         """See `einthoven.signal.recording.RecordingSource`."""
         ...
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the file has and the recording has not, in sentences; never who the patient is."""
+        ...
+
     def read(self, start: int, stop: int, lead: int | None = None) -> Counts:
         """See `einthoven.signal.recording.RecordingSource`."""
+        ...
+
+    def annotations(self) -> Annotations | None:
+        """The annotations in the same file; None for formats that have none."""
         ...
 
     def close(self) -> None:
@@ -42,6 +55,8 @@ class OpenRecording(Protocol):
 class _InMemory:
     """A recording that was read whole, behind the same seam."""
 
+    remarks: tuple[str, ...] = ()
+
     def __init__(self, recording: Recording) -> None:
         self.info = recording.info
         self._recording = recording
@@ -50,6 +65,9 @@ class _InMemory:
         """See `einthoven.signal.recording.RecordingSource`."""
         rows_of(self.info, lead)
         return self._recording.read(*clipped(self.info, start, stop), lead)
+
+    def annotations(self) -> None:
+        """The format has none."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -68,10 +86,11 @@ def open_recording(
 ) -> OpenRecording:
     """Open a recording; use it as a context manager.
 
-    ``path`` names a WFDB record by its stem, header or signal file, a text file of integers (one sample a
-    row), or a JSON file; what the file holds counts more than its suffix. ``fs`` (Hz), ``gain`` (counts per
-    mV) and ``baseline`` (counts) describe files that do not describe themselves: CSV, and JSON without these
-    fields, which are else taken to be 125 Hz, 200 counts per mV and 0. They must not contradict a file.
+    ``path`` names a WFDB record by its stem, header or signal file, an EDF, BDF or ISHNE file, a text file
+    of integers (one sample a row), or a JSON file; what the file holds counts more than its suffix. ``fs``
+    (Hz), ``gain`` (counts per mV) and ``baseline`` (counts) describe files that do not describe themselves:
+    CSV, and JSON without these fields, which are else taken to be 125 Hz, 200 counts per mV and 0. They must
+    not contradict a file.
 
     Raises
     ------
@@ -85,7 +104,12 @@ def open_recording(
     if header is not None:
         return _agreeing(open_wfdb(header), fs, gain, baseline, header)
     with open_file(path) as file:
-        begins = read_span(file, 0, 4096, str(path)).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        beginning = read_span(file, 0, 4096, str(path))
+    if is_edf(beginning):
+        return _agreeing(EdfRecording(path), fs, gain, baseline, path)
+    if is_ishne(beginning):
+        return _agreeing(IshneRecording(path), fs, gain, baseline, path)
+    begins = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if begins in {b"{", b"["} or path.suffix.lower() == ".json":
         return _InMemory(read_json(path, fs, gain, baseline))
     return open_csv(path, fs, gain, baseline)

@@ -1,6 +1,5 @@
 """Recordings as text: one sample a row (the article's files), and JSON."""
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid, RecordingUnreadable
 from einthoven.records.files import open_file, read_span
+from einthoven.records.kept_indexes import KeptIndexes
 from einthoven.records.spans import clipped, rows_of
 from einthoven.signal.recording import Counts, Lead, Recording, RecordingInfo, missing
 
@@ -26,8 +26,6 @@ _STRIDE: Final = 4096
 _BLOCK: Final = 2**20
 _LONGEST_ROW: Final = 4096
 _MOST_COLUMNS: Final = 512
-_KEPT_FROM_BYTES: Final = 16 * 2**20
-_KEPT: Final = 4
 _ROW: Final = re.compile(rb"[\s\d,;+-]*")
 _INTEGER: Final = re.compile(rb"[+-]?\d{1,11}")
 _LONGEST_INTEGER: Final = 11
@@ -36,8 +34,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Count = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 _Number = TypeVar("_Number", int, float)
 _Index = tuple[list[str], bytes, list[int], int]
-_INDEXES: Final[dict[tuple[str, int, int, int], _Index]] = {}
-"""Of large files, by path, size, time and number: whoever writes to one changes these."""
+_INDEXES: Final[KeptIndexes[_Index]] = KeptIndexes()
 
 
 class CsvRecording:
@@ -46,11 +43,13 @@ class CsvRecording:
     An empty field is a missing sample. The first row may name the leads.
     """
 
+    remarks: tuple[str, ...] = ()
+
     def __init__(self, path: Path, fs: float, gain: float, baseline: int) -> None:
         self._path = path
         self._file: BinaryIO = open_file(path)
         try:
-            names, self._separator, self._offsets, rows = self._known_index()
+            names, self._separator, self._offsets, rows = _INDEXES.of(path, self._file, self._index)
             self.info = RecordingInfo(
                 name=path.stem,
                 fs=fs,
@@ -104,20 +103,6 @@ class CsvRecording:
             where=str(self._path),
             remedy="The file must hold integers, one sample a row.",
         )
-
-    def _known_index(self) -> _Index:
-        """The index of a large file is made once in a process: a piece after the other is read of it."""
-        about = os.fstat(self._file.fileno())
-        if about.st_size < _KEPT_FROM_BYTES:
-            return self._index()
-        key = (str(self._path), about.st_size, about.st_mtime_ns, about.st_ino)
-        found = _INDEXES.get(key)
-        if found is None:
-            found = self._index()
-            while len(_INDEXES) >= _KEPT:
-                _INDEXES.pop(next(iter(_INDEXES)), None)
-            _INDEXES[key] = found
-        return found
 
     def _index(self) -> _Index:
         """Lead names, what separates them, the offset of every 4096th row and of the end, and the rows."""
@@ -186,6 +171,9 @@ class CsvRecording:
         if offsets[-1] != at:
             offsets.append(at)
         return offsets, rows
+
+    def annotations(self) -> None:
+        """The format has none."""
 
     def close(self) -> None:
         """Close the file."""
@@ -258,10 +246,21 @@ def agreed(what: str, given: _Number | None, found: _Number | None, where: Path)
     return found if given is None else given
 
 
+class _JsonLead(msgspec.Struct, rename="camel"):
+    """One lead of several."""
+
+    samples: msgspec.Raw
+    gain: float | None = None
+    baseline: int | None = None
+    lead: str = "ECG"
+
+
 class _JsonRecording(msgspec.Struct, rename="camel"):
     """The article's ECG object, as far as a recording needs it; other fields are let be."""
 
-    samples: msgspec.Raw
+    samples: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    leads: list[_JsonLead] | msgspec.UnsetType = msgspec.UNSET
+    """Instead of samples, gain, baseline and lead, where there are several."""
     fs: float | None = None
     gain: float | None = None
     baseline: int | None = None
@@ -272,7 +271,8 @@ class _JsonRecording(msgspec.Struct, rename="camel"):
 def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | None) -> Recording:
     """A JSON array of integers, or an object with ``samples`` and perhaps ``fs``, ``gain``, ``baseline``.
 
-    ``null`` is a missing sample; a ``startTime`` without a zone is UTC.
+    ``leads`` is a list of such objects, a lead each. ``null`` is a missing sample; a ``startTime`` without a
+    zone is UTC.
 
     Raises
     ------
@@ -295,7 +295,8 @@ def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | 
             if is_bare
             else msgspec.json.decode(content, type=_JsonRecording)
         )
-        counts = _integers(bytes(described.samples))
+        rows = _json_leads(described)
+        counts = [_integers(bytes(row.samples)) for row in rows]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         what = str(error).splitlines()[0] if isinstance(error, msgspec.MsgspecError) else "not valid JSON"
         raise RecordingUnreadable(
@@ -304,17 +305,34 @@ def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | 
             remedy="It must be an array of integers, or an object with such an array in samples.",
         ) from None
     fs = agreed("sampling rate", fs, described.fs, path)
-    gain = agreed("gain", gain, described.gain, path)
-    baseline = agreed("baseline", baseline, described.baseline, path)
-    lead = Lead(described.lead, DEFAULT_GAIN if gain is None else gain, baseline or 0)
+    leads = []
+    for row in rows:
+        row_gain = agreed("gain", gain, row.gain, path)
+        row_baseline = agreed("baseline", baseline, row.baseline, path)
+        leads.append(Lead(row.lead, DEFAULT_GAIN if row_gain is None else row_gain, row_baseline or 0))
+    if len({row.size for row in counts}) > 1:
+        raise RecordingUnreadable(
+            "the leads have different numbers of samples.", where=str(path), remedy="Fill up with null."
+        )
     info = RecordingInfo(
         name=path.stem,
         fs=DEFAULT_FS if fs is None else fs,
-        leads=(lead,),
-        samples=counts.size,
+        leads=tuple(leads),
+        samples=counts[0].size,
         start_ns=_instant_ns(described.start_time),
     )
-    return Recording(info, counts[None, :])
+    return Recording(info, np.stack(counts))
+
+
+def _json_leads(described: _JsonRecording) -> list[_JsonLead]:
+    """What a file says of each lead."""
+    if described.leads is not msgspec.UNSET:
+        if not described.leads or described.samples is not msgspec.UNSET:
+            raise msgspec.ValidationError("Expected `samples`, or `leads` with at least one")
+        return described.leads
+    if described.samples is msgspec.UNSET:
+        raise msgspec.ValidationError("Object missing required field `samples`")
+    return [_JsonLead(described.samples, described.gain, described.baseline, described.lead)]
 
 
 def _instant_ns(start: datetime | None) -> int | None:

@@ -43,6 +43,8 @@ class _Group(msgspec.Struct, frozen=True):
 class SignalFiles:
     """A single-segment record. Signals with several samples per frame are averaged to one, as WFDB does."""
 
+    remarks: tuple[str, ...] = ()
+
     def __init__(self, header: Header, path: Path) -> None:
         self._where = str(path)
         self._lines = header.signals
@@ -76,6 +78,9 @@ class SignalFiles:
                     if row in group.rows:
                         out[place] = _signal(frames, group, group.rows.index(row), out.dtype)
         return out
+
+    def annotations(self) -> None:
+        """The format has them in files of their own."""
 
     def close(self) -> None:
         """Close the files."""
@@ -227,6 +232,8 @@ def _refuse_foreign(lines: tuple[SignalLine, ...], rows: tuple[int, ...], where:
 class MultiSegment:
     """A multi-segment record, fixed or variable layout; gaps and absent leads read as missing samples."""
 
+    remarks: tuple[str, ...] = ()
+
     def __init__(self, header: Header, path: Path) -> None:
         self._path = path
         self._fs = header.fs
@@ -338,6 +345,9 @@ class MultiSegment:
                 f"segment {segment.name} {wrong}", where=str(self._path), remedy="Get the segment again."
             )
         return source
+
+    def annotations(self) -> None:
+        """The format has them in files of their own."""
 
     def close(self) -> None:
         """Close the file that is open."""

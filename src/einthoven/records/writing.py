@@ -1,16 +1,17 @@
 """Recordings out, as WFDB (header(5) and signal(5) of the WFDB Applications Guide)."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
 from einthoven.records.files import replacing
-from einthoven.records.formats import encode_16, encode_212
+from einthoven.records.formats import FORMATS, encode_16, encode_24, encode_32, encode_212
 from einthoven.signal.recording import RecordingInfo, RecordingSource, missing
 
 __all__ = ["write_recording"]
@@ -18,11 +19,18 @@ __all__ = ["write_recording"]
 _SPAN: Final = 2**16
 """Samples of each lead that are held at once; even, so that format 212 begins each span on a whole byte."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
-_RANGES: Final = {16: (-32767, 32767), 212: (-2047, 2047)}
+_ENCODERS: Final[dict[int, Callable[[NDArray[Any]], bytes]]] = {
+    16: encode_16,
+    24: encode_24,
+    32: encode_32,
+    212: encode_212,
+}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def write_recording(stem: str | Path, source: RecordingSource, *, wfdb_format: Literal[16, 212] = 16) -> None:
+def write_recording(
+    stem: str | Path, source: RecordingSource, *, wfdb_format: Literal[16, 24, 32, 212] = 16
+) -> None:
     """Write ``stem.hea`` and ``stem.dat``, exact in ADC counts; the files appear whole.
 
     The start is kept to the microsecond, as UTC.
@@ -63,25 +71,29 @@ def _write_samples(file: BinaryIO, source: RecordingSource, wfdb_format: int) ->
             first = counts[:, 0].tolist()
         sums += counts.sum(axis=1, dtype=np.int64)
         samples = np.ascontiguousarray(counts.T).reshape(-1)
-        file.write(encode_16(samples) if wfdb_format == 16 else encode_212(samples))
+        file.write(_ENCODERS[wfdb_format](samples))
     return first, sums.tolist()
 
 
-def _fitting(source: RecordingSource, start: int, wfdb_format: int) -> NDArray[np.int16]:
+def _fitting(source: RecordingSource, start: int, wfdb_format: int) -> NDArray[np.int16] | NDArray[np.int32]:
     """A span of counts in the format's range, missing samples as the format marks them."""
     counts = source.read(start, start + _SPAN)
     lost = counts == missing(counts.dtype)
-    low, high = _RANGES[wfdb_format]
+    mark = FORMATS[wfdb_format].invalid
+    low, high = mark + 1, -mark - 1
     known = counts[~lost]
     if known.size and (known.min() < low or known.max() > high):
         raise InputInvalid(
             f"counts do not fit in format {wfdb_format} ({low} to {high}).",
             where=source.info.name,
-            remedy="Choose format 16, or scale the recording and its gain.",
+            remedy="Choose format 16, 24 or 32, or scale the recording and its gain.",
         )
-    narrow = counts.astype(np.int16)
-    narrow[lost] = -2048 if wfdb_format == 212 else missing(np.dtype(np.int16))
-    return narrow
+    wide = FORMATS[wfdb_format].dtype is np.int32
+    written: NDArray[np.int16] | NDArray[np.int32] = (
+        counts.astype(np.int32) if wide else counts.astype(np.int16)
+    )
+    written[lost] = mark
+    return written
 
 
 def _record_line(info: RecordingInfo, name: str) -> str:
@@ -101,7 +113,7 @@ def _record_line(info: RecordingInfo, name: str) -> str:
 def _signal_lines(
     info: RecordingInfo, name: str, wfdb_format: int, first: list[int], sums: list[int]
 ) -> list[str]:
-    bits = 12 if wfdb_format == 212 else 16
+    bits = 12 if wfdb_format == 212 else wfdb_format
     return [
         f"{name}.dat {wfdb_format} {_exact(lead.gain)}({lead.baseline})/mV {bits} 0 "
         f"{start} {(total + 2**15) % 2**16 - 2**15} 0 {lead.name}\n"

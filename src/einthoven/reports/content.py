@@ -1,0 +1,322 @@
+"""What a report says of a recording, as values.
+
+What it holds follows the ISHNE-HRS consensus on ambulatory ECG (Steinberg et al., Heart Rhythm 14(7) e55,
+2017): duration and what could be analysed, rates with their times, pauses, ectopy by the hour and in runs,
+burden of fibrillation, variability, strips.
+"""
+
+import math
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from einthoven.reports.heading import Heading
+from einthoven.signal.ectopy import Ectopy, count_runs
+from einthoven.signal.findings import BEAT_CLASSES, Findings, Variability
+from einthoven.signal.quality import GRADE, LEAD_OFF, LOST, SATURATED
+from einthoven.signal.recording import RecordingInfo
+from einthoven.signal.resampling import FS
+from einthoven.signal.rules import KINDS, RULES, Kind, Priority
+from einthoven.signal.variability import Intervals, rr_intervals
+
+__all__ = [
+    "Cluster",
+    "EpisodesOfKind",
+    "Hour",
+    "Rate",
+    "Readable",
+    "Report",
+    "Strip",
+    "episodes_by_kind",
+    "hours_of",
+    "intervals_of",
+    "rates_of",
+    "readable_of",
+    "report_of",
+]
+
+HOUR_S: Final = 3600.0
+_TOGETHER: Final = 8
+"""Intervals whose mean is a rate; as in `einthoven.signal.variability`."""
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """A rate, and when."""
+
+    bpm: float
+    at_s: float
+    """Its last beat, from the start of the recording."""
+
+
+class Hour(msgspec.Struct, frozen=True, kw_only=True):
+    """One hour of the recording; rates over sound intervals, beats/min."""
+
+    start_s: float
+    analysed_s: float
+    beats: int
+    mean_bpm: float | None
+    min_bpm: float | None
+    max_bpm: float | None
+    supraventricular: int
+    ventricular: int
+    ventricular_runs: int
+    """Of three and more."""
+    pauses: int
+    fibrillation_s: float
+    """Atrial."""
+
+
+class EpisodesOfKind(msgspec.Struct, frozen=True, kw_only=True):
+    """All episodes of one kind."""
+
+    kind: Kind
+    priority: Priority
+    count: int
+    total_s: float
+    longest_s: float
+    longest_at_s: float
+    fastest_bpm: float | None
+    """Greatest mean rate in one of them."""
+    fastest_at_s: float | None
+
+
+class Readable(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds by what could be read in them."""
+
+    all_waves_s: int
+    qrs_only_s: int
+    unusable_s: int
+    of_which_lead_off_s: int
+    of_which_lost_s: int
+    of_which_saturated_s: int
+
+    @property
+    def share(self) -> float | None:
+        """Of the seconds in which beats could be read."""
+        total = self.all_waves_s + self.qrs_only_s + self.unusable_s
+        return (self.all_waves_s + self.qrs_only_s) / total if total else None
+
+
+class Strip(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Some seconds of ECG, as the device gave them, and why they are shown."""
+
+    title: str
+    at_s: float
+    fs: float
+    ecg_mv: NDArray[np.float32]
+    """Shape (samples,); NaN where one is missing."""
+    beats: tuple[tuple[float, str], ...]
+    """When, s from the strip's start, and the class's letter."""
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Beats of a class that look alike."""
+
+    letter: str
+    beats: int
+    fs: float
+    mean_mv: NDArray[np.float32]
+    spread_mv: NDArray[np.float32]
+    """Standard deviation at each sample."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Everything that the pages say."""
+
+    heading: Heading
+    name: str
+    lead: str
+    fs: float
+    start_ns: int | None
+    duration_s: float
+    beats: dict[str, int]
+    mean_bpm: float | None
+    slowest: Rate | None
+    fastest: Rate | None
+    ventricular: Ectopy
+    supraventricular: Ectopy
+    readable: Readable
+    variability: Variability
+    qrs_ms: float | None
+    qt_ms: float | None
+    qtc_ms: float | None
+    episodes: tuple[EpisodesOfKind, ...]
+    hours: tuple[Hour, ...]
+    clusters: tuple[Cluster, ...] = ()
+    strips: tuple[Strip, ...] = ()
+    versions: dict[str, str]
+
+
+def report_of(info: RecordingInfo, lead: int, findings: Findings, heading: Heading) -> Report:
+    """All that findings alone say; strips and clusters come from the samples."""
+    intervals = intervals_of(findings)
+    slowest, fastest = rates_of(intervals)
+    counts = np.bincount(findings.beats.classes, minlength=len(BEAT_CLASSES)).tolist()
+    return Report(
+        heading=heading,
+        name=info.name,
+        lead=info.leads[lead].name,
+        fs=info.fs,
+        start_ns=info.start_ns,
+        duration_s=info.duration_s,
+        beats=dict(zip(BEAT_CLASSES, counts, strict=True)),
+        mean_bpm=findings.heart_rate.mean,
+        slowest=slowest,
+        fastest=fastest,
+        ventricular=_runs(findings, "V"),
+        supraventricular=_runs(findings, "S"),
+        readable=readable_of(findings),
+        variability=findings.variability,
+        qrs_ms=_median([row.qrs_ms for row in findings.intervals]),
+        qt_ms=_median([row.qt_ms for row in findings.intervals]),
+        qtc_ms=_median([row.qtc_ms for row in findings.intervals]),
+        episodes=episodes_by_kind(findings, intervals),
+        hours=hours_of(findings, intervals, info.duration_s),
+        versions=findings.versions,
+    )
+
+
+def intervals_of(findings: Findings) -> Intervals:
+    """Intervals between the beats."""
+    beats, quality = findings.beats, findings.quality
+    return rr_intervals(beats.grid, beats.classes, quality.first_cell, quality.cells)
+
+
+def rates_of(intervals: Intervals) -> tuple[Rate | None, Rate | None]:
+    """The least and the greatest mean of eight sound intervals in a row, and when they were reached."""
+    ends, sums = _sums_of_eight(intervals)
+    if not sums.size:
+        return None, None
+    slow, fast = int(np.argmax(sums)), int(np.argmin(sums))
+    return _rate(sums[slow], ends[slow]), _rate(sums[fast], ends[fast])
+
+
+def _rate(steps: int, end: int) -> Rate:
+    return Rate(60.0 * FS * _TOGETHER / float(steps), float(end) / FS)
+
+
+def _sums_of_eight(intervals: Intervals) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """End of each eight sound intervals in a row, and their length, in steps of the grid."""
+    if intervals.rr.size < _TOGETHER:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    lengths = np.concatenate(([0], np.cumsum(intervals.rr)))
+    sound = np.concatenate(([0], np.cumsum(intervals.sound)))
+    whole = sound[_TOGETHER:] - sound[:-_TOGETHER] == _TOGETHER
+    return intervals.end[_TOGETHER - 1 :][whole], (lengths[_TOGETHER:] - lengths[:-_TOGETHER])[whole]
+
+
+def readable_of(findings: Findings) -> Readable:
+    """What could be read, and why not."""
+    cells = findings.quality.cells
+    unusable = cells[(cells & GRADE) == GRADE]
+
+    def seconds(bit: int) -> int:
+        return int(np.count_nonzero(unusable & bit))
+
+    return Readable(
+        all_waves_s=findings.quality.seconds(1),
+        qrs_only_s=findings.quality.seconds(2),
+        unusable_s=int(unusable.size),
+        of_which_lead_off_s=seconds(LEAD_OFF),
+        of_which_lost_s=seconds(LOST),
+        of_which_saturated_s=seconds(SATURATED),
+    )
+
+
+def episodes_by_kind(findings: Findings, intervals: Intervals) -> tuple[EpisodesOfKind, ...]:
+    """Each kind that there was, most urgent first; an episode that goes on lasts until the end."""
+    fs = findings.fs
+    found = []
+    for kind in KINDS:
+        spans = [
+            (one.onset / fs, (findings.until if one.end is None else one.end) / fs)
+            for one in findings.episodes
+            if one.kind == kind
+        ]
+        if not spans:
+            continue
+        longest = max(spans, key=lambda span: (span[1] - span[0], -span[0]))
+        rates = [(rate, start) for start, stop in spans if (rate := _mean_bpm(intervals, start, stop))]
+        fastest = max(rates, default=None)
+        found.append(
+            EpisodesOfKind(
+                kind=kind,
+                priority=RULES[kind].priority,
+                count=len(spans),
+                total_s=math.fsum(stop - start for start, stop in spans),
+                longest_s=longest[1] - longest[0],
+                longest_at_s=longest[0],
+                fastest_bpm=None if fastest is None else fastest[0],
+                fastest_at_s=None if fastest is None else fastest[1],
+            )
+        )
+    return tuple(found)
+
+
+def _mean_bpm(intervals: Intervals, start_s: float, stop_s: float) -> float | None:
+    """Over the sound intervals that lie in a span."""
+    a, b = np.searchsorted(intervals.end, (start_s * FS, stop_s * FS), side="right")
+    sound = intervals.sound[a:b]
+    total = int(intervals.rr[a:b][sound].sum())
+    return 60.0 * FS * int(sound.sum()) / total if total else None
+
+
+def hours_of(findings: Findings, intervals: Intervals, duration_s: float) -> tuple[Hour, ...]:
+    """Each hour from the start of the recording; the last may be shorter."""
+    ends, sums = _sums_of_eight(intervals)
+    return tuple(
+        _hour(findings, intervals, ends, sums, number * HOUR_S)
+        for number in range(math.ceil(duration_s / HOUR_S))
+    )
+
+
+def _hour(
+    findings: Findings, intervals: Intervals, ends: NDArray[np.int64], sums: NDArray[np.int64], start_s: float
+) -> Hour:
+    stop_s = start_s + HOUR_S
+    beats = findings.beats.between(round(start_s * FS), round(stop_s * FS))
+    cells = findings.quality.cells[
+        max(0, round(start_s) - findings.quality.first_cell) : round(stop_s) - findings.quality.first_cell
+    ]
+    inside = sums[slice(*np.searchsorted(ends, (start_s * FS, stop_s * FS), side="right"))]
+    runs = _grouped(beats.grid, beats.classes, "V")
+    return Hour(
+        start_s=start_s,
+        analysed_s=float(np.count_nonzero((cells & GRADE) < GRADE)),
+        beats=len(beats),
+        mean_bpm=_mean_bpm(intervals, start_s, stop_s),
+        min_bpm=60.0 * FS * _TOGETHER / int(inside.max()) if inside.size else None,
+        max_bpm=60.0 * FS * _TOGETHER / int(inside.min()) if inside.size else None,
+        supraventricular=int(np.count_nonzero(beats.classes == BEAT_CLASSES.index("S"))),
+        ventricular=runs.beats,
+        ventricular_runs=runs.short_runs + runs.long_runs,
+        pauses=sum(
+            one.kind in {"pause", "asystole"} and start_s <= one.onset / findings.fs < stop_s
+            for one in findings.episodes
+        ),
+        fibrillation_s=_seconds_in(findings, "atrial_fibrillation", start_s, stop_s),
+    )
+
+
+def _seconds_in(findings: Findings, kind: Kind, start_s: float, stop_s: float) -> float:
+    spans = (
+        (one.onset / findings.fs, (findings.until if one.end is None else one.end) / findings.fs)
+        for one in findings.episodes
+        if one.kind == kind
+    )
+    return math.fsum(max(0.0, min(stop, stop_s) - max(start, start_s)) for start, stop in spans)
+
+
+def _runs(findings: Findings, letter: str) -> Ectopy:
+    return _grouped(findings.beats.grid, findings.beats.classes, letter)
+
+
+def _grouped(grid: NDArray[np.int64], classes: NDArray[np.uint8], letter: str) -> Ectopy:
+    return count_runs(grid, classes, BEAT_CLASSES.index(letter))
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None

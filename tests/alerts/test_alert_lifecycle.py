@@ -20,6 +20,7 @@ from einthoven.alerts import (
     assign,
     close,
     delivered,
+    escalate,
     mermaid,
     pass_time,
     resume,
@@ -169,6 +170,23 @@ def test_an_acknowledgement_stops_the_climb() -> None:
     alert = acknowledge(a_raised_alert(RULES, at_s=0).alert, RULES, 5, by="nurse").alert
     assert alert.due_ns is None
     assert pass_time(alert, RULES, 10**18) == ()
+
+
+def test_somebody_may_climb_before_the_time_comes_and_nobody_higher_than_the_ladder() -> None:
+    """The next rung then has its whole time."""
+    raised = a_raised_alert(RULES, at_s=0).alert
+    last = len(RULES.ladder) - 1
+    alert = raised
+    for rung in range(1, last + 1):
+        climbed = escalate(alert, RULES, rung * SECOND_NS, by="nurse", why="far away")
+        alert = climbed.alert
+        assert (climbed.what, alert.rung, alert.rung_ns) == ("escalated", rung, rung * SECOND_NS)
+        assert (climbed.step.by, climbed.step.why) == ("nurse", "far away")
+    with pytest.raises(AlertStepRefused, match="no higher rung"):
+        escalate(alert, RULES, 10**12, by="nurse")
+    known = acknowledge(raised, RULES, 5, by="nurse").alert
+    with pytest.raises(AlertStepRefused, match="cannot be escalated"):
+        escalate(known, RULES, 6, by="nurse")
 
 
 def test_high_latches_and_low_expires() -> None:

@@ -34,7 +34,9 @@ DOCUMENTS = st.builds(
     version=st.integers(1, 2**31 - 1),
     note=WORDS.map(lambda text: "why " + text),
     limits=st.builds(Criteria, lead_off_s=st.floats(*RANGES["lead_off_s"])),
-    choices=st.dictionaries(st.sampled_from(ALERT_KINDS), CHOICES, max_size=5),
+    choices=st.dictionaries(
+        st.sampled_from([kind for kind in ALERT_KINDS if kind != "emergency_access"]), CHOICES, max_size=5
+    ),
     ladder=st.lists(st.lists(CONTACTS, min_size=1, max_size=3).map(tuple).map(Rung), max_size=4).map(tuple),
     patience=st.dictionaries(st.sampled_from(PRIORITIES), PATIENCES),
     latching=st.sampled_from([("high",), ("high", "medium"), ("low", "high"), ("high", "medium", "low")]),
@@ -133,3 +135,9 @@ def test_the_page_says_the_priorities_and_the_patience_of_the_program() -> None:
         assert f"| {conditions} |" in page
         patience = AlertRules().patience_for(priority)
         assert f"| {priority} | {patience.receipt_s:g} | {patience.acknowledge_s:g} |" in page
+
+
+def test_a_broken_glass_is_told_whatever_the_rules_say() -> None:
+    """Those who sign rules are those whom it watches."""
+    with pytest.raises(InputInvalid, match="emergency_access"):
+        AlertRules(note="quiet, please", choices={"emergency_access": Choice(delay_s=60.0)})

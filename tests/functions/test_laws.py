@@ -1,5 +1,7 @@
 """The laws: chunks joined = whole, segments with state = whole, by value = by reference, batch = alone."""
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from einthoven.functions import (
 from einthoven.functions.chunks import LAG_S
 from einthoven.records import open_recording
 from einthoven.runtime.batch import analyse_source
-from einthoven.runtime.invocation import fetch, run_pipeline
+from einthoven.runtime.invocation import fetch, findings_alone, run_pipeline
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Recording, RecordingSource
 from einthoven.storage import FolderStore
@@ -131,16 +133,21 @@ def test_by_value_and_by_reference_answer_the_same_bit_for_bit(
 def by_value_and_by_reference(recording: RecordingSource, store: FolderStore) -> None:
     (everything,) = count_hours(recording.info, 1e9)
     ecg = split(recording, everything)
+    before, _ = run_pipeline(PIPELINE[:-1], ecg, PatientState())
     by_value, state = run_pipeline(PIPELINE, ecg, PatientState())
     for encoding in ("json", "msgpack"):
         store.put(f"in/{encoding}", encode(ecg, encoding))
         reference = Ecg(ecg_data_file_path=f"in/{encoding}")
         answer, state_too = run_pipeline(PIPELINE, reference, PatientState(), store)
         assert answer.samples is None
-        assert answer.ecg_data_file_path == f"in/{encoding}.finalization"
+        assert answer.ecg_data_file_path is not None
+        assert re.fullmatch(r"in/[0-9a-f]{32}\.finalization", answer.ecg_data_file_path)
         loaded = fetch(answer.ecg_data_file_path, store)
-        assert encode(loaded, "msgpack") == encode(by_value, "msgpack")
-        assert encode(loaded, "json") == encode(by_value, "json")
+        assert encode(loaded, "msgpack") == encode(findings_alone(by_value), "msgpack")
+        assert encode(loaded, "json") == encode(findings_alone(by_value), "json")
+        on_the_way, _ = run_pipeline(PIPELINE[:-1], reference, PatientState(), store)
+        assert on_the_way.ecg_data_file_path is not None
+        assert encode(fetch(on_the_way.ecg_data_file_path, store), "msgpack") == encode(before, "msgpack")
         assert encode_state(state_too) == encode_state(state)
 
 

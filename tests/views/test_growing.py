@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from einthoven.signal.findings import MinuteIntervals
 from einthoven.signal.quality import CELL
-from einthoven.signal.variability import heart_rate, rr_intervals, variability
+from einthoven.signal.variability import add_intervals, heart_rate, rr_intervals, variability
 from einthoven.views import (
     DAY,
     Carried,
@@ -134,7 +134,8 @@ def test_views_say_of_a_whole_what_its_findings_say(rhythm: Rhythm) -> None:
     assert row[Field.MISSING_S] == np.count_nonzero(seen.cells & 4)
     intervals = rr_intervals(seen.grid, seen.classes, seen.first_cell, seen.cells)
     assert (row[Field.INTERVALS], row[Field.SOUND]) == (intervals.rr_s.size, intervals.sound.sum())
-    rate, spread = heart_rate(intervals), variability(intervals)
+    sums = add_intervals(intervals)
+    rate, spread = heart_rate(sums), variability(sums)
     _near(said.heart_rate_mean[0], rate.mean)
     if row[Field.SLOWEST_MS]:
         _near(said.heart_rate_min[0], rate.min)

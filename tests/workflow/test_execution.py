@@ -556,6 +556,14 @@ def test_an_asynchronous_call_is_queued_and_joined() -> None:
     assert (enacted.entry, enacted.ended_s) == (Done({"d": False}), 5.0), "the run waits for what is queued"
 
 
+def test_asynchronous_calls_are_abandoned_in_the_order_in_which_they_began() -> None:
+    more = 'properties: [{name: "invoke-type", value: "ASYNC"}]'
+    text = HEAD + "".join(call(f"a{k}", "x: w/n", "slow", more=more) for k in range(30))
+    enacted = run_workflow(text, {"slow": add}, {"n": 1}, after_s=5.0, cancel_at_s=1.0)
+    abandoned = [one.call for one in enacted.commands if isinstance(one, Abandon)]
+    assert abandoned == [one.call for one in enacted.commands if isinstance(one, Invoke)]
+
+
 def test_a_failed_asynchronous_call_fails_the_run() -> None:
     def fail(x: float) -> Any:
         raise Breakdown("function")
@@ -798,10 +806,10 @@ def test_an_execution_of_many_iterations_holds_only_those_in_flight() -> None:
         commands = [
             new for one in waiting for new in execution.handle(Replied(one.call, {"y": one.inputs["x"]}), 0.0)
         ]
-        largest = max(largest, len(execution._calls), len(execution._timed))
+        largest = max(largest, len(execution._tasks._calls), len(execution._tasks._timed))
     assert execution.entry == Done({"r": list(range(10_000))})
     assert largest <= 16
-    assert len(execution._timers) <= 128
+    assert len(execution._tasks._timers) <= 128
 
 
 def test_an_answer_that_comes_too_late_or_twice_is_ignored() -> None:

@@ -10,7 +10,7 @@ from einthoven.alerts.alert import (
     What,
     retimed,
 )
-from einthoven.alerts.answering import acknowledge, assign, close, delivered, resume, suppress
+from einthoven.alerts.answering import acknowledge, assign, close, delivered, escalate, resume, suppress
 from einthoven.alerts.book import AlertBook
 from einthoven.alerts.clockwork import pass_time
 from einthoven.alerts.delivery import DeliveryPolicy, Failure, Receipt, next_attempt_ns
@@ -32,7 +32,15 @@ from einthoven.alerts.sightings import (
     sightings_of,
 )
 from einthoven.alerts.signing import Signature, SignedRules, rules_in_force, sign, verify
-from einthoven.alerts.watching import ChannelHealth, DeviceSeen, PathPolicy, watch_channel, watch_device
+from einthoven.alerts.watching import (
+    ChannelHealth,
+    DeviceSeen,
+    PathPolicy,
+    watch_channel,
+    watch_device,
+    watch_emergency,
+    watch_ledger,
+)
 
 __all__ = [
     "ALERT_KINDS",
@@ -79,6 +87,7 @@ __all__ = [
     "dry_run",
     "end_all",
     "episodes_needed",
+    "escalate",
     "heartbeat",
     "instant",
     "mark_of",
@@ -99,4 +108,6 @@ __all__ = [
     "verify",
     "watch_channel",
     "watch_device",
+    "watch_emergency",
+    "watch_ledger",
 ]

@@ -108,6 +108,14 @@ class Alert(msgspec.Struct, frozen=True):
         return (self.condition, self.about)
 
     @property
+    def ruled_by(self) -> str:
+        """The pseudonym whose rules hold for it; empty: the organisation's.
+
+        Of who broke the glass those are told who stand on the organisation's ladder, not on the patient's.
+        """
+        return "" if self.condition == "emergency_access" else self.patient
+
+    @property
     def urgency(self) -> int:
         """0 is most urgent; what is technical comes behind all that the ECG showed."""
         return PRIORITIES.index(self.priority) + len(PRIORITIES) * self.is_technical

@@ -1,4 +1,4 @@
-"""What people and receipts do to an alert: acknowledge, assign, suppress, resume, close; delivered."""
+"""What people do to an alert (acknowledge, assign, escalate, suppress, resume, close), and receipts."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from einthoven.alerts.rules import AlertRules
 from einthoven.alerts.sightings import NS
 from einthoven.errors import AlertStepRefused
 
-__all__ = ["acknowledge", "assign", "close", "delivered", "resume", "suppress"]
+__all__ = ["acknowledge", "assign", "close", "delivered", "escalate", "resume", "suppress"]
 
 _SUPPRESSED_MOST_NS = 7 * 86_400 * NS
 
@@ -32,6 +32,21 @@ def assign(alert: Alert, rules: AlertRules, at_ns: int, *, to: str, by: str, why
     """
     assigned = msgspec.structs.replace(alert, assignee=to)
     return advance(assigned, LifeEvent.ASSIGNED, rules, at_ns, by=by, why=why, detail=to)
+
+
+def escalate(alert: Alert, rules: AlertRules, at_ns: int, *, by: str, why: str = "") -> Change:
+    """The next rung is told now, whatever time this one has left.
+
+    Raises
+    ------
+    AlertStepRefused : nobody stands above, somebody has acknowledged it, or it is closed.
+    """
+    if alert.rung + 1 >= len(rules.ladder):
+        raise AlertStepRefused(
+            "the ladder has no higher rung.", where="alert", remedy="Sign alert rules with one more rung."
+        )
+    climbs = str(alert.rung + 1)
+    return advance(alert, LifeEvent.ESCALATED, rules, at_ns, by=by, why=why, detail=climbs)
 
 
 def suppress(alert: Alert, rules: AlertRules, at_ns: int, *, until_ns: int, by: str, why: str) -> Change:

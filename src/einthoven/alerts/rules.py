@@ -39,6 +39,8 @@ __all__ = [
 
 _CHANNEL: Final = re.compile(r"[a-z0-9-]{1,40}")
 _RUNGS_MOST: Final = 20
+_ALWAYS: Final = frozenset({"emergency_access"})
+"""What nobody may have told later, less urgently or not at all: it watches those who sign rules, too."""
 _DAY_S: Final = 86_400.0
 _YEARS_S: Final = 10 * 366 * _DAY_S
 
@@ -155,6 +157,7 @@ class AlertRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             _check(1 <= getattr(self, name) <= _YEARS_S, name, "is at least 1")
         for kind, choice in self.choices.items():
             _check(kind in ALERT_KINDS, f"choices.{kind}", "is a condition that can alert")
+            _check(kind not in _ALWAYS, f"choices.{kind}", "is told always, and at once")
             _check(
                 choice.alerts or _own_priority(kind) != "high" or bool(self.note.strip()),
                 f"choices.{kind}",

@@ -31,7 +31,9 @@ NS: Final = 1_000_000_000
 
 AlertPriority = Literal["high", "medium", "low"]
 """As IEC 60601-1-8 has them; technical alerts are a list of their own, with the same three."""
-WatchKind = Literal["device_silent", "data_late", "alert_path_broken"]
+WatchKind = Literal[
+    "device_silent", "data_late", "alert_path_broken", "ledger_inconsistent", "emergency_access"
+]
 AlertKind = Literal[Kind, WatchKind]
 Path = Literal["online", "batch", "watch"]
 """Which way it was found: in the stream, in the whole recording, or by watching devices and channels."""
@@ -41,6 +43,8 @@ PRIORITIES: Final[tuple[AlertPriority, ...]] = ("high", "medium", "low")
 MARKS: Final[dict[AlertPriority, str]] = {"high": "***", "medium": "**", "low": "*"}
 """What bedside monitors print beside the words, so that colour is never alone."""
 WATCH_KINDS: Final[dict[WatchKind, tuple[AlertPriority, str]]] = {
+    "ledger_inconsistent": ("high", "Ledger is not what was signed"),
+    "emergency_access": ("high", "Somebody broke the glass"),
     "alert_path_broken": ("medium", "Alert path broken"),
     "device_silent": ("low", "Device silent"),
     "data_late": ("low", "Data late"),

@@ -4,13 +4,23 @@ Each function compares what was last seen with what is known to be alerted of an
 `receive`. The onset is the moment last seen, so that whoever looks, and however often, sees the same.
 """
 
+from typing import Literal
+
 import msgspec
 
 from einthoven.alerts.alert import Alert, PatientAlerts
 from einthoven.alerts.rules import AlertRules
 from einthoven.alerts.sightings import NS, WATCH_KINDS, Sighting, WatchKind
 
-__all__ = ["ChannelHealth", "DeviceSeen", "PathPolicy", "watch_channel", "watch_device"]
+__all__ = [
+    "ChannelHealth",
+    "DeviceSeen",
+    "PathPolicy",
+    "watch_channel",
+    "watch_device",
+    "watch_emergency",
+    "watch_ledger",
+]
 
 
 class DeviceSeen(msgspec.Struct, frozen=True):
@@ -100,6 +110,22 @@ def watch_channel(
         onset_ns = min(one for one in since if one is not None)
     mended_ns = health.receipt_ns if health.receipt_ns is not None else at_ns
     return _told(known, "alert_path_broken", health.channel, onset_ns, mended_ns, at_ns)
+
+
+def watch_ledger(
+    known: PatientAlerts, *, is_whole: bool, at_ns: int, by: Literal["ledger", "chain"] = "ledger"
+) -> tuple[Sighting, ...]:
+    """Whether an organisation's ledger is still what was signed, or what a chain says that it was."""
+    return _told(known, "ledger_inconsistent", by, None if is_whole else at_ns, at_ns, at_ns)
+
+
+def watch_emergency(
+    known: PatientAlerts, grant: str, *, since_ns: int, is_over: bool, at_ns: int, reason: str
+) -> tuple[Sighting, ...]:
+    """Somebody sees a patient in an emergency without having been let; each time is a condition by itself."""
+    onset_ns = None if is_over else since_ns
+    told = _told(known, "emergency_access", grant, onset_ns, at_ns, at_ns)
+    return tuple(msgspec.structs.replace(one, reason=reason) for one in told)
 
 
 def _told(

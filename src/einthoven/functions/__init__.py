@@ -8,12 +8,13 @@ from typing import Final
 
 from einthoven.errors import EinthovenError
 from einthoven.functions.bdc import bdc, bdc_batch
-from einthoven.functions.chunks import Chunk, count_hours, in_sequence, join, own_part, split
+from einthoven.functions.chunks import Chunk, count_hours, in_sequence, own_part, split
 from einthoven.functions.codec import decode, encode
 from einthoven.functions.contract import Contract, contract_of, function
-from einthoven.functions.ecg import Ecg, PatientState
+from einthoven.functions.ecg import Ecg, Joined, PatientState
 from einthoven.functions.finalization import finalization
-from einthoven.functions.packed_state import decode_state, encode_state
+from einthoven.functions.joining import Joining, join, joined
+from einthoven.functions.packed_state import check_state, decode_state, encode_state
 from einthoven.functions.postprocessing import postprocessing
 from einthoven.functions.preprocessing import preprocessing
 
@@ -22,10 +23,13 @@ __all__ = [
     "Chunk",
     "Contract",
     "Ecg",
+    "Joined",
+    "Joining",
     "PatientState",
     "analyse",
     "analyse_batch",
     "bdc",
+    "check_state",
     "contract_of",
     "count_hours",
     "decode",
@@ -36,6 +40,7 @@ __all__ = [
     "function",
     "in_sequence",
     "join",
+    "joined",
     "own_part",
     "postprocessing",
     "preprocessing",

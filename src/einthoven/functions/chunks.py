@@ -1,8 +1,8 @@
-"""Cutting a recording into chunks that can be analysed apart, and joining what was found, exactly.
+"""Cutting a recording into chunks that can be analysed apart, exactly.
 
 A chunk owns a span of the recording and reads `MEMORY_S` before and `LAG_S` after it. Every beat and every
 quality cell depends on less than that, so what a chunk finds in its own span is what the whole would find.
-Episodes may be longer than any overlap; they are folded anew from the joined beats and cells.
+Episodes may be longer than any overlap; `einthoven.functions.joining` folds them anew.
 """
 
 import math
@@ -16,7 +16,6 @@ from einthoven.functions.bdc import LAG
 from einthoven.functions.contract import function
 from einthoven.functions.ecg import Ecg
 from einthoven.functions.finalization import conditions_of
-from einthoven.functions.postprocessing import episodes_of, fold_span
 from einthoven.signal.beats import DETECTION_MEMORY
 from einthoven.signal.filters import CLEAN_REACH, ENVELOPE_REACH
 from einthoven.signal.findings import Beats, Findings, Quality
@@ -24,9 +23,7 @@ from einthoven.signal.morphology import CONTEXT_MEMORY, MINUTE
 from einthoven.signal.quality import CELL, CELL_LAG
 from einthoven.signal.recording import RecordingInfo, RecordingSource
 from einthoven.signal.resampling import FS, ratio_of
-from einthoven.signal.rhythm import RhythmState
-from einthoven.signal.rules import Criteria
-from einthoven.signal.variability import heart_rate, rr_intervals, variability
+from einthoven.signal.variability import add_intervals, heart_rate, rr_intervals, variability
 
 __all__ = [
     "CHUNK_S",
@@ -36,7 +33,6 @@ __all__ = [
     "Chunk",
     "count_hours",
     "in_sequence",
-    "join",
     "own_part",
     "split",
 ]
@@ -152,9 +148,9 @@ def own_part(findings: Findings, chunk: Chunk) -> Findings:
 
 
 def in_sequence(parts: list[Findings]) -> Findings:
-    """The findings of consecutive segments of one stream as those of one longer segment.
+    """The findings of consecutive spans as those of one longer span.
 
-    Unlike `join` it keeps what each segment said of the rhythm: the stream's state went through all of them.
+    It keeps what each said of the rhythm: that is decided already, by a state that went through all of them.
     """
     if len(parts) == 1:
         return parts[0]
@@ -162,7 +158,7 @@ def in_sequence(parts: list[Findings]) -> Findings:
     quality = Quality(parts[0].quality.first_cell, np.concatenate([part.quality.cells for part in parts]))
     ended = [episode for part in parts for episode in part.episodes if episode.end is not None]
     going_on = [episode for episode in parts[-1].episodes if episode.end is None]
-    intervals = rr_intervals(beats.grid, beats.classes, quality.first_cell, quality.cells)
+    sums = add_intervals(rr_intervals(beats.grid, beats.classes, quality.first_cell, quality.cells))
     return msgspec.structs.replace(
         parts[-1],
         first=parts[0].first,
@@ -170,38 +166,7 @@ def in_sequence(parts: list[Findings]) -> Findings:
         episodes=(*ended, *going_on),
         quality=quality,
         intervals=tuple(row for part in parts for row in part.intervals),
-        heart_rate=heart_rate(intervals),
-        variability=variability(intervals),
+        heart_rate=heart_rate(sums),
+        variability=variability(sums),
         conditions=conditions_of((*ended, *going_on)),
-    )
-
-
-def join(parts: list[Findings], criteria: Criteria | None = None) -> Findings:
-    """The findings of the whole from those of consecutive spans, in order.
-
-    The spans are own parts of chunks, or the findings of consecutive segments.
-    """
-    if not parts:
-        raise InputInvalid("there is nothing to join.", where="parts")
-    ratio = ratio_of(parts[0].fs)
-    beats = Beats.concatenate([part.beats for part in parts])
-    cells = np.concatenate([part.quality.cells for part in parts])
-    first_cell = parts[0].quality.first_cell
-    start = -(-parts[0].first * ratio.up // ratio.down)
-    until = max((first_cell + cells.size) * CELL, int(beats.grid[-1]) + 1 if len(beats) else 0)
-    state, beats, ended = fold_span(RhythmState.at(start), beats, cells, until, criteria or Criteria())
-    episodes = episodes_of(ended, state, ratio)
-    intervals = rr_intervals(beats.grid, beats.classes, first_cell, cells)
-    return Findings(
-        fs=parts[0].fs,
-        first=parts[0].first,
-        until=parts[-1].until,
-        beats=beats,
-        episodes=episodes,
-        quality=Quality(first_cell, cells),
-        intervals=tuple(row for part in parts for row in part.intervals),
-        heart_rate=heart_rate(intervals),
-        variability=variability(intervals),
-        conditions=conditions_of(episodes),
-        versions=parts[-1].versions,
     )

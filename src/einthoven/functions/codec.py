@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from einthoven.errors import EinthovenError, InputInvalid
-from einthoven.functions.ecg import Ecg, PatientState
+from einthoven.functions.ecg import Ecg
 
-__all__ = ["MAX_BYTES", "Encoding", "decode", "encode"]
+__all__ = ["MAX_BYTES", "Encoding", "decode", "decode_as", "encode"]
 
 Encoding = Literal["json", "msgpack"]
 MAX_BYTES: Final = 256 * 2**20
@@ -22,8 +22,8 @@ MAX_BYTES: Final = 256 * 2**20
 _T = TypeVar("_T")
 
 
-def encode(value: Ecg | PatientState, encoding: Encoding) -> bytes:
-    """The value as bytes."""
+def encode(value: msgspec.Struct, encoding: Encoding) -> bytes:
+    """An ECG object, a state, or a record of such, as bytes."""
     if encoding == "json":
         return msgspec.json.encode(value, enc_hook=_as_list)
     return msgspec.msgpack.encode(value, enc_hook=_as_bytes)
@@ -36,10 +36,11 @@ def decode(content: bytes, encoding: Encoding) -> Ecg:
     ------
     InputInvalid : too large, not the encoding, or not an ECG object; the message names the field.
     """
-    return _decode(content, encoding, Ecg)
+    return decode_as(content, encoding, Ecg)
 
 
-def _decode(content: bytes, encoding: Encoding, kind: type[_T]) -> _T:
+def decode_as(content: bytes, encoding: Encoding, kind: type[_T]) -> _T:
+    """The record of this kind in ``content``; raises as `decode` does."""
     if len(content) > MAX_BYTES:
         raise InputInvalid(
             f"the object has {len(content)} bytes; at most {MAX_BYTES} are decoded.",
@@ -53,7 +54,7 @@ def _decode(content: bytes, encoding: Encoding, kind: type[_T]) -> _T:
         cause = error.__cause__
         if isinstance(cause, EinthovenError):
             raise cause from None
-        raise InputInvalid(_first_sentence(error), remedy="See docs/reference/ecg-object.md.") from None
+        raise InputInvalid(_first_sentence(error), remedy="See docs/reference/functions.md.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputInvalid(
             f"the object is not valid {encoding}: {_first_sentence(error)}",

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from einthoven.errors import InputInvalid
 from einthoven.signal.beats import Trace
-from einthoven.signal.findings import Beats, Episode, Findings, MinuteIntervals, Quality
+from einthoven.signal.findings import (
+    Beats,
+    Episode,
+    Findings,
+    HeartRate,
+    MinuteIntervals,
+    Quality,
+    Variability,
+)
 from einthoven.signal.morphology import PatientContext
 from einthoven.signal.recording import MAX_FS, MIN_FS
 from einthoven.signal.rhythm import RhythmState
@@ -28,6 +36,7 @@ __all__ = [
     "CleaningState",
     "Ecg",
     "FinalState",
+    "Joined",
     "PatientState",
     "RhythmSection",
     "RhythmStateSection",
@@ -66,6 +75,26 @@ class RhythmSection(msgspec.Struct, frozen=True, eq=False):
     beats: Beats
     episodes: tuple[Episode, ...]
     quality: Quality
+
+
+class Joined(msgspec.Struct, frozen=True, eq=False):
+    """What join adds: a whole recording in few numbers, and where its findings lie, span after span."""
+
+    fs: float = 125.0
+    first: int = 0
+    until: int = 0
+    """Samples of the recording: the spans reach from one to the other."""
+    beats: dict[str, int] = {}
+    """By class, each of "NSVFQ"."""
+    seconds: tuple[int, int, int] = (0, 0, 0)
+    """Of grade 1, 2 and 3."""
+    episodes: int = 0
+    heart_rate: HeartRate = HeartRate(None, None, None)
+    variability: Variability = Variability(0.0, None, None, None, None, None)
+    parts: tuple[str, ...] = ()
+    """Names of ECG objects with the findings of consecutive spans of about a day: as the whole has them."""
+    versions: dict[str, str] = {}
+    """Version of each function that had a part in it."""
 
 
 class CleaningState(msgspec.Struct, frozen=True, eq=False, array_like=True):
@@ -151,6 +180,7 @@ class Ecg(
     beats: BeatSection | None = None
     rhythm: RhythmSection | None = None
     findings: Findings | None = None
+    joined: Joined | None = None
     criteria: Criteria | None = None
     """Limits of the rhythm rules for this patient; the defaults when None."""
     versions: dict[str, str] = {}

@@ -9,7 +9,7 @@ from einthoven.functions.ecg import Ecg, FinalState, PatientState
 from einthoven.signal.findings import Condition, Episode, Findings
 from einthoven.signal.resampling import ratio_of, source_position
 from einthoven.signal.rules import guard_of
-from einthoven.signal.variability import heart_rate, rr_intervals, variability
+from einthoven.signal.variability import add_intervals, heart_rate, rr_intervals, variability
 
 __all__ = ["conditions_of", "finalization"]
 
@@ -30,7 +30,7 @@ def finalization(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
     beats, quality = ecg.rhythm.beats, ecg.rhythm.quality
     grid = np.concatenate((before.grid, beats.grid))
     classes = np.concatenate((before.classes, beats.classes))
-    intervals = rr_intervals(grid, classes, quality.first_cell, quality.cells)
+    sums = add_intervals(rr_intervals(grid, classes, quality.first_cell, quality.cells))
     until = source_position(ecg.beats.until, ratio_of(ecg.fs))
     if ecg.is_last and ecg.samples is not None:
         until = ecg.first + ecg.samples.size
@@ -42,8 +42,8 @@ def finalization(ecg: Ecg, state: PatientState) -> tuple[Ecg, PatientState]:
         episodes=ecg.rhythm.episodes,
         quality=quality,
         intervals=ecg.beats.intervals,
-        heart_rate=heart_rate(intervals),
-        variability=variability(intervals),
+        heart_rate=heart_rate(sums),
+        variability=variability(sums),
         conditions=conditions_of(ecg.rhythm.episodes),
         versions={**ecg.versions, "finalization": contract_of(finalization).version},
     )

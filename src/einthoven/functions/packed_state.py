@@ -30,7 +30,7 @@ from einthoven.errors import DefectError, InputInvalid, StateUnreadable
 from einthoven.functions.ecg import STATE_VERSION, PatientState
 from einthoven.signal.packing import bounds, pack_series, unpack_series
 
-__all__ = ["decode_state", "encode_state"]
+__all__ = ["check_state", "decode_state", "encode_state"]
 
 _MOST_NUMBERS: Final = 4096
 _MOST_VALUES: Final = 2**18
@@ -172,6 +172,25 @@ def decode_state(content: bytes) -> PatientState:
     ------
     StateUnreadable : not a state, or one of another version.
     """
+    numbers, sizes, head, at = _front(content)
+    try:
+        return _decoded(content[at : at + head], content[at + head : -4], numbers, sizes)
+    except (InputInvalid, StopIteration) as error:
+        raise _unreadable() from error
+
+
+def check_state(content: bytes) -> None:
+    """Whether these are the whole bytes of a state of this version, without unpacking them.
+
+    Raises
+    ------
+    StateUnreadable : they are not.
+    """
+    _front(content)
+
+
+def _front(content: bytes) -> tuple[int, int, int, int]:
+    """How many numbers and sizes, how many bytes they have, and where they begin."""
     if len(content) < 8 or crc32(content[:-4]).to_bytes(4, "little") != content[-4:]:
         raise StateUnreadable("the patient state is damaged, or older than version 4.", remedy=_AFRESH)
     at = 0
@@ -185,10 +204,7 @@ def decode_state(content: bytes) -> PatientState:
             f"the patient state has version {version}; this program reads version {STATE_VERSION}.",
             remedy=_AFRESH,
         )
-    try:
-        return _decoded(content[at : at + head], content[at + head : -4], numbers, sizes)
-    except (InputInvalid, StopIteration) as error:
-        raise _unreadable() from error
+    return numbers, sizes, head, at
 
 
 def _decoded(head: bytes, body: bytes, numbers: int, sizes: int) -> PatientState:

@@ -26,7 +26,30 @@ from einthoven.signal.kernel import kernel
 from einthoven.signal.morphology import FEATURES, SHAPE_FEATURES
 from einthoven.signal.perceptron import draw, exponential, moments
 
-__all__ = ["CLASSES", "RHYTHM_FEATURES", "Ensemble", "Head", "Layers", "fit"]
+__all__ = [
+    "BATCH",
+    "CLASSES",
+    "LEARNER",
+    "NETWORKS",
+    "RHYTHM",
+    "RHYTHM_FEATURES",
+    "SHAPE",
+    "Ensemble",
+    "Head",
+    "Layers",
+    "Lesson",
+    "Portion",
+    "Recipe",
+    "begun",
+    "fit",
+    "layers_of",
+    "lessons_of",
+    "portion_of",
+    "scaling",
+    "steps_of",
+    "train_on",
+    "weight_of_kinds",
+]
 
 CLASSES = "NSVF"
 """Classes in the order of the outputs."""
@@ -65,9 +88,11 @@ Layers = list[tuple[Floats, Floats]]
 """Matrix (in, out) and bias of each layer."""
 
 
-class _Recipe(NamedTuple):
+class Recipe(NamedTuple):
     """How one head is trained."""
 
+    columns: tuple[int, ...]
+    """Of the features, that it sees."""
     hidden: int
     outputs: int
     thin: int
@@ -76,9 +101,45 @@ class _Recipe(NamedTuple):
     keep: float
     """Share of the inputs that dropout leaves."""
 
+    @property
+    def parameters(self) -> int:
+        """Numbers of one perceptron."""
+        return (len(self.columns) + 1) * self.hidden + (self.hidden + 1) * self.outputs
 
-_SHAPE: Final = _Recipe(hidden=16, outputs=3, thin=6, epochs=4, keep=0.8)
-_RHYTHM: Final = _Recipe(hidden=24, outputs=2, thin=4, epochs=14, keep=1.0)
+
+SHAPE: Final = Recipe(
+    columns=tuple(range(len(SHAPE_FEATURES))), hidden=16, outputs=3, thin=6, epochs=4, keep=0.8
+)
+RHYTHM: Final = Recipe(
+    columns=tuple(map(FEATURES.index, RHYTHM_FEATURES)), hidden=24, outputs=2, thin=4, epochs=14, keep=1.0
+)
+LEARNER: Final = 3
+"""Rows of a perceptron in training: its parameters, and both moments of AdamW."""
+
+
+class Lesson(NamedTuple):
+    """What one head learns from."""
+
+    recipe: Recipe
+    x: Floats
+    """Its columns."""
+    kinds: Integers
+    """Which of its outputs is right."""
+    counts: Integers
+    """Rows of each kind that were not made."""
+    importance: NDArray[np.float64]
+    """How much each row counts beside its kind."""
+
+
+class Portion(NamedTuple):
+    """What one perceptron of a head is shown."""
+
+    x: Floats
+    """Scaled."""
+    kinds: Integers
+    weights: NDArray[np.float64]
+    weight: float
+    """Their sum."""
 
 
 class Head(NamedTuple):
@@ -120,8 +181,20 @@ def fit(
     seed : another seed gives other perceptrons of the same recipe
     networks : perceptrons a head
     """
+    return Ensemble(
+        *(_fitted(lesson, seed, networks) for lesson in lessons_of(features, labels, records, made=made))
+    )
+
+
+def lessons_of(
+    features: Floats,
+    labels: Integers,
+    records: Integers,
+    *,
+    made: tuple[Floats, Integers] | None = None,
+) -> tuple[Lesson, Lesson]:
+    """What each head learns from, shape first; see `fit`."""
     kinds = np.array([0, 0, 1, 2])[labels]
-    shape = np.arange(len(SHAPE_FEATURES))
     rest = labels <= 1
     rows, early = features[rest], labels[rest]
     importance = _by_record(early, records[rest])
@@ -130,20 +203,21 @@ def fit(
         rows = np.concatenate((rows, made[0][also]))
         early = np.concatenate((early, made[1][also]))
         importance = np.append(importance, np.where(made[1][also] == 1, _MADE_S, _MADE))
-    columns = np.array([FEATURES.index(name) for name in RHYTHM_FEATURES])
-    counts = np.bincount(labels[rest], minlength=_RHYTHM.outputs)
-    return Ensemble(
-        _head(
-            _SHAPE,
-            shape,
-            features,
+    return (
+        Lesson(
+            SHAPE,
+            np.ascontiguousarray(features[:, SHAPE.columns]),
             kinds,
-            np.bincount(kinds, minlength=_SHAPE.outputs),
+            np.bincount(kinds, minlength=SHAPE.outputs),
             np.ones(kinds.size),
-            seed,
-            networks,
         ),
-        _head(_RHYTHM, columns, rows, early, counts, importance, seed, networks),
+        Lesson(
+            RHYTHM,
+            np.ascontiguousarray(rows[:, RHYTHM.columns]),
+            early,
+            np.bincount(labels[rest], minlength=RHYTHM.outputs),
+            importance,
+        ),
     )
 
 
@@ -156,42 +230,112 @@ def _by_record(labels: Integers, records: Integers) -> NDArray[np.float64]:
     return importance
 
 
-def _head(
-    recipe: _Recipe,
-    columns: Integers,
-    features: Floats,
-    kinds: Integers,
-    counts: Integers,
-    importance: NDArray[np.float64],
-    seed: int,
-    networks: int,
-) -> Head:
-    x = np.ascontiguousarray(features[:, columns])
-    centre, deviation = moments(x)
-    mean, spread = centre.astype(np.float32), (deviation + 1e-6).astype(np.float32)
-    scaled = np.clip((x - mean) / spread, -5, 5).astype(np.float32)
-    counts = np.maximum(counts, 1)
-    by_kind = np.rint(_GRAIN * (counts.sum() / counts) ** WEIGHT_POWER) / _GRAIN
-    total = by_kind[kinds] * importance
-    rarely = np.flatnonzero(kinds == 0)
+def _fitted(lesson: Lesson, seed: int, networks: int) -> Head:
+    recipe = lesson.recipe
+    mean, spread = scaling(*moments(lesson.x))
+    by_kind = weight_of_kinds(lesson.counts)
     trained: list[Layers] = []
     for number in range(networks):
-        chosen = np.ones(kinds.size, np.bool_)
-        chosen[rarely] = (np.arange(rarely.size) + number) % recipe.thin == 0
-        weights = total[chosen] * np.where(kinds[chosen] == 0, recipe.thin, 1)
-        weights = np.rint(_GRAIN * weights * (weights.size / _sum(weights))) / _GRAIN
-        parameters = _train(
-            scaled[chosen],
-            kinds[chosen],
-            weights.astype(np.float32),
-            recipe.hidden,
-            recipe.outputs,
-            recipe.epochs,
-            np.float32(recipe.keep),
-            np.uint64(1 + number + 1000 * seed),
-        )
-        trained.append([(parameters[0], parameters[1]), (parameters[2], parameters[3])])
-    return Head(columns.astype(np.int64), mean, spread, trained)
+        portion = portion_of(lesson, mean, spread, by_kind, number)
+        learner = begun(recipe, number, seed)
+        shown = portion.kinds.size
+        train_on(learner, recipe, portion, shown / portion.weight, steps_of(recipe, shown), number, seed)
+        trained.append(layers_of(learner, recipe))
+    return Head(np.array(recipe.columns), mean, spread, trained)
+
+
+def steps_of(recipe: Recipe, shown: int) -> int:
+    """How many steps a perceptron is trained for that is shown so many rows."""
+    return shown // BATCH * recipe.epochs
+
+
+def scaling(mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Mean and spread as the rows are scaled by them."""
+    return mean.astype(np.float32), (deviation + 1e-6).astype(np.float32)
+
+
+def weight_of_kinds(counts: Integers) -> NDArray[np.float64]:
+    """How much a row of each kind counts: the rarer, the more."""
+    counts = np.maximum(counts, 1)
+    weights: NDArray[np.float64] = np.rint(_GRAIN * (counts.sum() / counts) ** WEIGHT_POWER) / _GRAIN
+    return weights
+
+
+def portion_of(
+    lesson: Lesson, mean: Floats, spread: Floats, by_kind: NDArray[np.float64], number: int
+) -> Portion:
+    """What the perceptron of this number is shown."""
+    thin = lesson.recipe.thin
+    chosen = np.ones(lesson.kinds.size, np.bool_)
+    rarely = np.flatnonzero(lesson.kinds == 0)
+    chosen[rarely] = (np.arange(rarely.size) + number) % thin == 0
+    kinds = lesson.kinds[chosen]
+    weights = (by_kind[lesson.kinds] * lesson.importance)[chosen] * np.where(kinds == 0, thin, 1)
+    scaled = np.clip((lesson.x[chosen] - mean) / spread, -5, 5).astype(np.float32)
+    return Portion(scaled, kinds, weights, float(_sum(weights)))
+
+
+def begun(recipe: Recipe, number: int, seed: int) -> Floats:
+    """A perceptron that has learnt nothing: `LEARNER` rows of parameters, the moments of AdamW zero."""
+    learner = np.zeros((LEARNER, recipe.parameters), np.float32)
+    first, _, second, _ = parts_of(learner[0], recipe)
+    _begin(first, second, _seed_of(number, seed))
+    return learner
+
+
+def train_on(
+    learner: Floats,
+    recipe: Recipe,
+    portion: Portion,
+    scale: float,
+    steps: int,
+    number: int,
+    seed: int,
+    part: int = 0,
+    parts: int = 1,
+) -> None:
+    """Train a perceptron, in place, through one of several parts of the schedule.
+
+    What was drawn in the parts before is drawn again, so that the parts one after the other give what the
+    whole gives, bit for bit.
+
+    Parameters
+    ----------
+    scale : by which the weights are multiplied, so that their mean is one over all who train
+    steps : of the whole schedule
+    """
+    weights = np.rint(_GRAIN * portion.weights * scale) / _GRAIN
+    _train(
+        portion.x,
+        portion.kinds,
+        weights.astype(np.float32),
+        parts_of(learner[0], recipe),
+        parts_of(learner[1], recipe),
+        parts_of(learner[2], recipe),
+        steps,
+        np.float32(recipe.keep),
+        _seed_of(number, seed),
+        steps * part // parts,
+        steps * (part + 1) // parts,
+    )
+
+
+def _seed_of(number: int, seed: int) -> np.uint64:
+    return np.uint64(1 + number + 1000 * seed)
+
+
+def parts_of(flat: Floats, recipe: Recipe) -> tuple[Floats, Floats, Floats, Floats]:
+    """Matrix and bias of both layers, as views of one row of a learner."""
+    inputs, hidden, outputs = len(recipe.columns), recipe.hidden, recipe.outputs
+    ends = np.cumsum([inputs * hidden, hidden, hidden * outputs])
+    w1, b1, w2, b2 = np.split(flat, ends)
+    return w1.reshape(inputs, hidden), b1.reshape(1, hidden), w2.reshape(hidden, outputs), b2.reshape(1, -1)
+
+
+def layers_of(learner: Floats, recipe: Recipe) -> Layers:
+    """What a learner has learnt."""
+    w1, b1, w2, b2 = parts_of(learner[0].copy(), recipe)
+    return [(w1, b1[0]), (w2, b2[0])]
 
 
 @kernel
@@ -215,28 +359,32 @@ def _adjust(values, gradients, first, second, rate, decay, scale1, scale2):  # t
 
 
 @kernel
-def _train(x, kinds, importance, hidden, outputs, epochs, keep, seed):  # type: ignore[no-untyped-def]
-    """One perceptron with one hidden layer; its matrices and biases."""
-    rows, inputs = x.shape
+def _begin(w1, w2, seed):  # type: ignore[no-untyped-def]
+    """He's variance of 2 / inputs, from a flat distribution."""
     state = np.uint64(88172645463325252) + seed * np.uint64(2654435761)
-    w1 = np.empty((inputs, hidden), np.float32)
-    w2 = np.empty((hidden, outputs), np.float32)
-    reach = np.float32(np.sqrt(6.0 / inputs))
-    for i in range(inputs):
-        for o in range(hidden):
-            state = draw(state)
-            w1[i, o] = (np.float32(state >> np.uint64(40)) * np.float32(2.0**-23) - np.float32(1)) * reach
-    reach = np.float32(np.sqrt(6.0 / hidden))
-    for i in range(hidden):
-        for o in range(outputs):
-            state = draw(state)
-            w2[i, o] = (np.float32(state >> np.uint64(40)) * np.float32(2.0**-23) - np.float32(1)) * reach
-    b1 = np.zeros((1, hidden), np.float32)
-    b2 = np.zeros((1, outputs), np.float32)
-    f1, s1, g1 = np.zeros_like(w1), np.zeros_like(w1), np.zeros_like(w1)
-    f2, s2, g2 = np.zeros_like(w2), np.zeros_like(w2), np.zeros_like(w2)
-    fb1, sb1, gb1 = np.zeros_like(b1), np.zeros_like(b1), np.zeros_like(b1)
-    fb2, sb2, gb2 = np.zeros_like(b2), np.zeros_like(b2), np.zeros_like(b2)
+    for layer in (w1, w2):
+        reach = np.float32(np.sqrt(6.0 / layer.shape[0]))
+        for i in range(layer.shape[0]):
+            for o in range(layer.shape[1]):
+                state = draw(state)
+                flat = np.float32(state >> np.uint64(40)) * np.float32(2.0**-23) - np.float32(1)
+                layer[i, o] = flat * reach
+
+
+@kernel
+def _train(  # type: ignore[no-untyped-def]
+    x, kinds, importance, values, first, second, steps, keep, seed, begin, end
+):
+    """One perceptron with one hidden layer, from one step of its schedule to before another."""
+    rows, inputs = x.shape
+    w1, b1, w2, b2 = values
+    f1, fb1, f2, fb2 = first
+    s1, sb1, s2, sb2 = second
+    hidden, outputs = w2.shape
+    state = np.uint64(88172645463325252) + seed * np.uint64(2654435761)
+    for _ in range(w1.size + w2.size):  # what the beginning drew
+        state = draw(state)
+    g1, gb1, g2, gb2 = np.zeros_like(w1), np.zeros_like(b1), np.zeros_like(w2), np.zeros_like(b2)
     shown = np.empty(inputs, np.float32)
     inner = np.empty(hidden, np.float32)
     slope1 = np.empty(hidden, np.float32)
@@ -244,16 +392,26 @@ def _train(x, kinds, importance, hidden, outputs, epochs, keep, seed):  # type: 
     order = np.arange(rows)
     kept = np.uint64(keep * 16777216)
     per_epoch = rows // BATCH
-    steps = per_epoch * epochs
+    if per_epoch == 0:
+        return
     peak = int(0.3 * steps)
     step = 0
     power1 = power2 = 1.0
-    for _ in range(epochs):
+    while True:
         for i in range(rows - 1, 0, -1):
             state = draw(state)
             j = np.int64((state >> np.uint64(20)) % np.uint64(i + 1))
             order[i], order[j] = order[j], order[i]
         for batch in range(per_epoch):
+            if step >= end:
+                return
+            if step < begin:
+                for _ in range(BATCH * inputs):
+                    state = draw(state)
+                step += 1
+                power1 *= 0.9
+                power2 *= 0.999
+                continue
             g1[:] = 0
             g2[:] = 0
             gb1[:] = 0
@@ -314,4 +472,3 @@ def _train(x, kinds, importance, hidden, outputs, epochs, keep, seed):  # type: 
             _adjust(w2, g2, f2, s2, rate, decay, scale1, scale2)
             _adjust(b1, gb1, fb1, sb1, rate, none, scale1, scale2)
             _adjust(b2, gb2, fb2, sb2, rate, none, scale1, scale2)
-    return w1, b1[0], w2, b2[0]

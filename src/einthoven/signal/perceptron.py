@@ -14,7 +14,19 @@ from numpy.typing import NDArray
 from einthoven.signal.kernel import kernel
 from einthoven.signal.lanes import LANES, ROWS, dense, in_whole_lanes, rectify, whole
 
-__all__ = ["Perceptron", "Recipe", "answer", "draw", "exponential", "fit", "moments", "pack", "unpack"]
+__all__ = [
+    "Perceptron",
+    "Recipe",
+    "answer",
+    "column_squares",
+    "column_sums",
+    "draw",
+    "exponential",
+    "fit",
+    "moments",
+    "pack",
+    "unpack",
+]
 
 ROWS_AT_ONCE = 64
 """Rows whose values between the layers are kept at a time."""
@@ -118,9 +130,23 @@ def fit(
 
 def moments(rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each column."""
-    mean, spread = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
-    _moments(rows, mean, spread)
-    return mean, spread
+    count = max(rows.shape[0], 1)
+    mean = column_sums(rows) / count
+    return mean, np.sqrt(column_squares(rows, mean) / count)
+
+
+def column_sums(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sum of each column."""
+    sums = np.zeros(rows.shape[1])
+    _add(rows, sums)
+    return sums
+
+
+def column_squares(rows: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of the squared distances of each column from a mean."""
+    squares = np.zeros(rows.shape[1])
+    _add_squares(rows, mean, squares)
+    return squares
 
 
 @kernel
@@ -150,19 +176,19 @@ def answer(rows, count, perceptron, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _moments(rows, mean, spread):  # type: ignore[no-untyped-def]
+def _add(rows, sums):  # type: ignore[no-untyped-def]
     """Row after row, so that the order of additions is one."""
     for k in range(rows.shape[0]):
         for i in range(rows.shape[1]):
-            mean[i] += rows[k, i]
-    for i in range(rows.shape[1]):
-        mean[i] /= max(rows.shape[0], 1)
+            sums[i] += rows[k, i]
+
+
+@kernel
+def _add_squares(rows, mean, squares):  # type: ignore[no-untyped-def]
     for k in range(rows.shape[0]):
         for i in range(rows.shape[1]):
             away = rows[k, i] - mean[i]
-            spread[i] += away * away
-    for i in range(rows.shape[1]):
-        spread[i] = np.sqrt(spread[i] / max(rows.shape[0], 1))
+            squares[i] += away * away
 
 
 _HALVES = np.array([2.0**-k for k in range(127)], np.float32)

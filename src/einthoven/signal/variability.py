@@ -2,11 +2,14 @@
 
 NN: both beats N, 0.3 to 2.0 s, not next to an ectopic beat, and no unreadable second between. Measures
 after the Task Force (Circulation 93(5), 1996): SDNN, SDANN (SD of 5-min means), RMSSD, pNN50. Beats lie on
-an 8-ms grid, so RMSSD has a floor of 5.7 ms.
+an 8-ms grid, so RMSSD has a floor of 5.7 ms. Sums are of whole grid steps, so however a recording is cut,
+they are the same.
 """
 
+import math
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,155 +18,256 @@ from einthoven.signal.kernel import kernel
 from einthoven.signal.quality import CELL, GRADE
 from einthoven.signal.resampling import FS
 
-__all__ = ["LEAST_SHARE", "Intervals", "heart_rate", "rr_intervals", "variability"]
+__all__ = [
+    "LEAST_SHARE",
+    "IntervalSums",
+    "Intervals",
+    "PendingIntervals",
+    "add_intervals",
+    "grow_intervals",
+    "heart_rate",
+    "rr_intervals",
+    "variability",
+]
 
 LEAST_SHARE: Final = 0.8
-_LONGEST_S: Final = 3.0
+_LONGEST: Final = 3 * FS
 _UNKNOWN: Final = 4
-_FIVE_MINUTES_S: Final = 300.0
+_FIVE_MINUTES: Final = 300 * FS
 _RATE_INTERVALS: Final = 8
+_STEP_MS: Final = 1000 // FS
+_SUMS: Final = 16
 
 
 class Intervals(NamedTuple):
     """RR intervals as columns, shape (beats - 1,)."""
 
-    end_s: NDArray[np.float64]
-    """Time of the later beat, s from the start of the recording."""
-    rr_s: NDArray[np.float64]
+    end: NDArray[np.int64]
+    """Position of the later beat on the grid."""
+    rr: NDArray[np.int64]
+    """Length in steps of the grid, 8 ms."""
     sound: NDArray[np.bool_]
     """No unreadable second between, both beats known, under 3 s."""
     nn: NDArray[np.bool_]
+
+    @property
+    def rr_s(self) -> NDArray[np.float64]:
+        """Length, s."""
+        return self.rr / FS
 
 
 def rr_intervals(
     grid: NDArray[np.int64], classes: NDArray[np.uint8], first_cell: int, cells: NDArray[np.uint16]
 ) -> Intervals:
     """Intervals between beats at grid positions, given the quality cells that they fall in."""
-    if grid.size < 2:
-        nothing = np.empty(0, np.float64)
-        return Intervals(nothing, nothing, np.empty(0, np.bool_), np.empty(0, np.bool_))
-    count = grid.size - 1
-    rr_s, end_s = np.empty(count), np.empty(count)
+    count = max(0, grid.size - 1)
+    end, rr = np.empty(count, np.int64), np.empty(count, np.int64)
     sound, nn = np.empty(count, np.bool_), np.empty(count, np.bool_)
-    _intervals(grid, classes, first_cell, cells, end_s, rr_s, sound, nn)
-    return Intervals(end_s, rr_s, sound, nn)
+    if count:
+        _intervals(grid, classes, first_cell, cells, end, rr, sound, nn)
+    return Intervals(end, rr, sound, nn)
 
 
-def heart_rate(intervals: Intervals) -> HeartRate:
-    """Mean rate over the sound intervals; least and greatest mean of eight successive sound ones."""
-    count, mean_s, longest_s, shortest_s = _rates(intervals.rr_s, intervals.sound)
+class PendingIntervals(msgspec.Struct, frozen=True, eq=False):
+    """The newest beats and seconds of a growing stretch: their intervals wait for what comes next."""
+
+    counted: int
+    """The intervals before this beat are decided."""
+    grid: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+    first_cell: int
+    cells: NDArray[np.uint16]
+
+    @staticmethod
+    def at(first_cell: int) -> "PendingIntervals":
+        """Nothing, before the first second of a stretch."""
+        nothing = np.empty(0, np.int64)
+        return PendingIntervals(0, nothing, nothing.astype(np.uint8), first_cell, nothing.astype(np.uint16))
+
+
+def grow_intervals(
+    pending: PendingIntervals,
+    grid: NDArray[np.int64],
+    classes: NDArray[np.uint8],
+    cells: NDArray[np.uint16],
+    *,
+    is_last: bool,
+) -> tuple[PendingIntervals, Intervals]:
+    """Beats and seconds that follow; the intervals that they decide, each once, in order.
+
+    One is decided when the beat behind it is known, and every second that it touches.
+    """
+    grid = np.concatenate((pending.grid, grid))
+    classes = np.concatenate((pending.classes, classes))
+    cells = np.concatenate((pending.cells, cells))
+    found = rr_intervals(grid, classes, pending.first_cell, cells)
+    if is_last:
+        ready = max(0, grid.size - 1)
+    else:
+        inside = int(np.searchsorted(grid, (pending.first_cell + cells.size) * CELL))
+        ready = max(0, min(inside - 1, grid.size - 2))
+    ready = max(ready, pending.counted)
+    new = slice(pending.counted, ready)
+    keep = max(0, ready - 1)
+    # What follows lies behind the beats that are known; where none is, it may lie anywhere.
+    first_cell = int(grid[ready] // CELL) if grid.size else pending.first_cell
+    first_cell = min(max(first_cell, pending.first_cell), pending.first_cell + cells.size)
+    after = PendingIntervals(
+        ready - keep,
+        grid[keep:].copy(),
+        classes[keep:].copy(),
+        first_cell,
+        cells[first_cell - pending.first_cell :].copy(),
+    )
+    return after, Intervals(found.end[new], found.rr[new], found.sound[new], found.nn[new])
+
+
+class IntervalSums(msgspec.Struct, frozen=True, eq=False):
+    """Of which the measures are made: whole numbers, to which consecutive intervals are added."""
+
+    sums: NDArray[np.int64]
+    """Shape (16,), in steps of the grid; see `_add`."""
+    recent: NDArray[np.int64]
+    """The last sound intervals without a break, shape (8,)."""
+    piece_sums: NDArray[np.int64]
+    """Of the NN intervals of each five minutes that have some and are over."""
+    piece_counts: NDArray[np.int64]
+
+    @staticmethod
+    def none() -> "IntervalSums":
+        """No intervals."""
+        nothing = np.empty(0, np.int64)
+        return IntervalSums(np.zeros(_SUMS, np.int64), np.zeros(_RATE_INTERVALS, np.int64), nothing, nothing)
+
+
+def add_intervals(intervals: Intervals, before: IntervalSums | None = None) -> IntervalSums:
+    """The sums over intervals that follow those before."""
+    before = before or IntervalSums.none()
+    if not intervals.rr.size:
+        return before
+    sums, recent = before.sums.copy(), before.recent.copy()
+    most = int(intervals.end[-1] - intervals.end[0]) // _FIVE_MINUTES + 3
+    piece_sums, piece_counts = np.empty(most, np.int64), np.empty(most, np.int64)
+    pieces = _add(*intervals, sums, recent, piece_sums, piece_counts)
+    return IntervalSums(
+        sums,
+        recent,
+        np.concatenate((before.piece_sums, piece_sums[:pieces])),
+        np.concatenate((before.piece_counts, piece_counts[:pieces])),
+    )
+
+
+def heart_rate(sums: IntervalSums) -> HeartRate:
+    """Mean rate over the sound intervals; least and greatest mean of eight successive sound ones.
+
+    Where there are fewer than eight in all, those of all of them, if they follow each other.
+    """
+    count, total, longest, shortest, row = sums.sums[1:6].tolist()
     if count == 0:
         return HeartRate(None, None, None)
-    if longest_s == 0:
-        return HeartRate(60.0 / mean_s, None, None)
-    return HeartRate(60.0 / mean_s, 60.0 / longest_s, 60.0 / shortest_s)
+    mean = 60.0 * FS * count / total
+    if count < _RATE_INTERVALS:
+        return HeartRate(mean, mean, mean) if row == count else HeartRate(mean, None, None)
+    if longest == 0:
+        return HeartRate(mean, None, None)
+    window = 60.0 * FS * _RATE_INTERVALS
+    return HeartRate(mean, window / longest, window / shortest)
 
 
-def variability(intervals: Intervals) -> Variability:
+def variability(sums: IntervalSums) -> Variability:
     """Measures over NN intervals; only the share when it is under 80 %."""
-    total = intervals.rr_s.size
-    count, mean_ms, sdnn_ms, steps, rmssd_ms, pnn50, pieces, sdann_ms = _spread(
-        intervals.end_s, intervals.rr_s, intervals.nn
-    )
-    share = count / total if total else 0.0
-    if share < LEAST_SHARE or count < 2:
+    total = int(sums.sums[0])
+    nn, nn_sum, nn_squares, steps, step_squares, large = sums.sums[6:12].tolist()
+    share = nn / total if total else 0.0
+    if share < LEAST_SHARE or nn < 2:
         return Variability(share, None, None, None, None, None)
     return Variability(
         nn_share=share,
-        mean_nn_ms=mean_ms,
-        sdnn_ms=sdnn_ms,
-        rmssd_ms=rmssd_ms if steps else None,
-        pnn50_percent=pnn50 if steps else None,
-        sdann_ms=sdann_ms if pieces > 1 else None,
+        mean_nn_ms=_STEP_MS * nn_sum / nn,
+        sdnn_ms=_STEP_MS * math.sqrt((nn * nn_squares - nn_sum * nn_sum) / (nn * (nn - 1))),
+        rmssd_ms=_STEP_MS * math.sqrt(step_squares / steps) if steps else None,
+        pnn50_percent=100 * large / steps if steps else None,
+        sdann_ms=_sdann_ms(sums),
     )
 
 
+def _sdann_ms(sums: IntervalSums) -> float | None:
+    open_count, open_sum = sums.sums[13:15].tolist()
+    pieces = sums.piece_sums.size + (open_count > 0)
+    if pieces < 2:
+        return None
+    means = sums.piece_sums / sums.piece_counts
+    if open_count:
+        means = np.append(means, open_sum / open_count)
+    return float(_STEP_MS * np.std(means, ddof=1))
+
+
 @kernel
-def _intervals(grid, classes, first_cell, cells, end_s, rr_s, sound, nn):  # type: ignore[no-untyped-def]
+def _intervals(grid, classes, first_cell, cells, end, rr, sound, nn):  # type: ignore[no-untyped-def]
     last = grid.size - 1
     for k in range(last):
-        rr_s[k] = (grid[k + 1] - grid[k]) / FS
-        end_s[k] = grid[k + 1] / FS
-        is_sound = classes[k] != _UNKNOWN and classes[k + 1] != _UNKNOWN and rr_s[k] < _LONGEST_S
+        rr[k] = grid[k + 1] - grid[k]
+        end[k] = grid[k + 1]
+        is_sound = classes[k] != _UNKNOWN and classes[k + 1] != _UNKNOWN and rr[k] < _LONGEST
         if is_sound:
             begin = min(max(grid[k] // CELL - first_cell, 0), cells.size)
-            end = min(max(grid[k + 1] // CELL - first_cell + 1, 0), cells.size)
-            for cell in range(begin, end):
+            stop = min(max(grid[k + 1] // CELL - first_cell + 1, 0), cells.size)
+            for cell in range(begin, stop):
                 if (cells[cell] & GRADE) == GRADE:
                     is_sound = False
         sound[k] = is_sound
         calm = classes[k] == 0 and classes[k + 1] == 0
         calm = calm and (k == 0 or classes[k - 1] == 0) and (k + 2 > last or classes[k + 2] == 0)
-        nn[k] = is_sound and calm and 0.3 <= rr_s[k] <= 2.0
+        nn[k] = is_sound and calm and 10 * rr[k] >= 3 * FS and rr[k] <= 2 * FS
 
 
 @kernel
-def _rates(rr_s, sound):  # type: ignore[no-untyped-def]
-    """How many are sound, their mean, and the greatest and least mean of a span of sound ones, s."""
-    count = 0
-    total = 0.0
-    for k in range(rr_s.size):
-        if sound[k]:
-            count += 1
-            total += rr_s[k]
-    span = min(_RATE_INTERVALS, count)
-    longest = shortest = 0.0
-    row = 0
-    for k in range(rr_s.size):
-        row = row + 1 if sound[k] else 0
-        if span > 0 and row >= span:
-            part = 0.0
-            for j in range(k + 1 - span, k + 1):
-                part += rr_s[j]
-            part /= span
-            longest = max(longest, part)
-            shortest = part if shortest == 0.0 else min(shortest, part)
-    return count, total / max(count, 1), longest, shortest
+def _add(end, rr, sound, nn, sums, recent, piece_sums, piece_counts):  # type: ignore[no-untyped-def]
+    """Add intervals to sums, and give the pieces that ended; how many.
 
-
-@kernel
-def _spread(end_s, rr_s, nn):  # type: ignore[no-untyped-def]
-    """Count, mean and SD of NN; steps, RMSSD and pNN50; five-minute pieces and the SD of their means."""
-    count = 0
-    total = 0.0
-    for k in range(rr_s.size):
-        if nn[k]:
-            count += 1
-            total += 1000 * rr_s[k]
-    mean = total / max(count, 1)
-    squares = 0.0
-    steps = large = 0
-    step_squares = 0.0
+    Sums: 0 intervals; 1 sound ones, 2 their sum, 3 and 4 the greatest and least sum of eight, 5 the most
+    that follow each other, 8 at most; 6 NN, 7 their sum, 8 of their squares; 9 steps from NN to NN, 10 sum of
+    their squares, 11 those over 50 ms; 12 to 14 number, count and sum of the open five minutes; 15 sound ones
+    since a break, negative while the last interval was not NN.
+    """
     pieces = 0
-    piece = piece_count = 0
-    piece_total = sum_of_means = squares_of_means = 0.0
-    for k in range(rr_s.size):
-        if not nn[k]:
-            continue
-        squares += (1000 * rr_s[k] - mean) ** 2
-        if k > 0 and nn[k - 1]:
-            step = 1000 * (rr_s[k] - rr_s[k - 1])
-            steps += 1
-            step_squares += step * step
-            large += abs(step) > 50
-        number = int(end_s[k] // _FIVE_MINUTES_S)
-        if piece_count and number != piece:
-            away = piece_total / piece_count - mean
-            pieces += 1
-            sum_of_means += away
-            squares_of_means += away * away
-            piece_count = 0
-            piece_total = 0.0
-        piece = number
-        piece_count += 1
-        piece_total += 1000 * rr_s[k]
-    if piece_count:
-        away = piece_total / piece_count - mean
-        pieces += 1
-        sum_of_means += away
-        squares_of_means += away * away
-    sdnn = np.sqrt(squares / (count - 1)) if count > 1 else 0.0
-    rmssd = np.sqrt(step_squares / steps) if steps else 0.0
-    between = squares_of_means - sum_of_means * sum_of_means / max(pieces, 1)
-    sdann = np.sqrt(max(between, 0.0) / (pieces - 1)) if pieces > 1 else 0.0
-    return count, mean, sdnn, steps, rmssd, 100 * large / max(steps, 1), pieces, sdann
+    row = abs(sums[15]) - 1 if sums[15] else 0
+    is_nn = sums[15] > 0
+    for k in range(rr.size):
+        sums[0] += 1
+        if sound[k]:
+            sums[1] += 1
+            sums[2] += rr[k]
+            for j in range(_RATE_INTERVALS - 1):
+                recent[j] = recent[j + 1]
+            recent[_RATE_INTERVALS - 1] = rr[k]
+            row = min(row + 1, _RATE_INTERVALS)
+            sums[5] = max(sums[5], row)
+            if row == _RATE_INTERVALS:
+                total = recent.sum()
+                sums[3] = max(sums[3], total)
+                sums[4] = total if sums[4] == 0 else min(sums[4], total)
+        else:
+            row = 0
+        if nn[k]:
+            sums[6] += 1
+            sums[7] += rr[k]
+            sums[8] += rr[k] * rr[k]
+            if is_nn:
+                # An NN interval is sound, and so was the one before.
+                step = rr[k] - recent[_RATE_INTERVALS - 2]
+                sums[9] += 1
+                sums[10] += step * step
+                sums[11] += abs(step) * 1000 > 50 * FS
+            number = end[k] // _FIVE_MINUTES
+            if sums[13] and number != sums[12]:
+                piece_counts[pieces] = sums[13]
+                piece_sums[pieces] = sums[14]
+                pieces += 1
+                sums[13] = sums[14] = 0
+            sums[12] = number
+            sums[13] += 1
+            sums[14] += rr[k]
+        is_nn = nn[k]
+    sums[15] = (row + 1) if is_nn else -(row + 1)
+    return pieces

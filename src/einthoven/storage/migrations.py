@@ -29,6 +29,8 @@ CREATE TABLE streams (
     skew_ns BIGINT NOT NULL,
     is_over INTEGER NOT NULL DEFAULT 0,
     told INTEGER NOT NULL DEFAULT 0,
+    region TEXT NOT NULL DEFAULT '',
+    refused TEXT NOT NULL DEFAULT '',
     state {bytes} NOT NULL,
     UNIQUE (org, device)
 );
@@ -81,7 +83,8 @@ _ACCOUNTS: Final = """
 CREATE TABLE orgs (
     org TEXT PRIMARY KEY,
     name TEXT NOT NULL,
-    created_ns BIGINT NOT NULL
+    created_ns BIGINT NOT NULL,
+    access TEXT NOT NULL DEFAULT 'open'
 );
 CREATE TABLE users (
     id {id},
@@ -291,7 +294,19 @@ CREATE TABLE recordings (
 CREATE INDEX recordings_org ON recordings (org, number);
 CREATE INDEX recordings_patient ON recordings (org, patient, number);
 CREATE INDEX recordings_due ON recordings (number) WHERE is_tidy = 0;
-CREATE INDEX recordings_unpublished ON recordings (number) WHERE state = 'done' AND published IS NULL
+CREATE INDEX recordings_unpublished ON recordings (number) WHERE state = 'done' AND published IS NULL;
+CREATE TABLE reports (
+    org TEXT NOT NULL,
+    recording TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    object TEXT NOT NULL,
+    by_user TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    conclusion TEXT NOT NULL,
+    PRIMARY KEY (org, recording, version)
+)
 """
 
 _VIEWS: Final = """
@@ -356,7 +371,210 @@ CREATE TABLE function_versions (
 )
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STREAMS, _ACCOUNTS, _ALERTS, _RUNS, _RECORDINGS, _VIEWS)
+_LEDGERS: Final = """
+CREATE TABLE ledgers (
+    org TEXT PRIMARY KEY,
+    origin TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    peaks {bytes} NOT NULL,
+    signed BIGINT NOT NULL,
+    tiled BIGINT NOT NULL
+);
+CREATE TABLE ledger_batches (
+    org TEXT NOT NULL REFERENCES ledgers (org),
+    first BIGINT NOT NULL,
+    entries BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    PRIMARY KEY (org, first)
+);
+CREATE TABLE ledger_tiles (
+    org TEXT NOT NULL,
+    level INTEGER NOT NULL,
+    number BIGINT NOT NULL,
+    hashes {bytes} NOT NULL,
+    root {bytes} NOT NULL,
+    PRIMARY KEY (org, level, number)
+);
+CREATE TABLE ledger_checkpoints (
+    org TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (org, size)
+){tight};
+CREATE TABLE ledger_cosignatures (
+    org TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    signature TEXT NOT NULL,
+    PRIMARY KEY (org, size, signature)
+){tight};
+CREATE TABLE ledger_keys (
+    org TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    signing_key TEXT NOT NULL,
+    after_size BIGINT NOT NULL,
+    until_size BIGINT,
+    PRIMARY KEY (org, number)
+){tight};
+CREATE TABLE ledger_others (
+    org TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    keys TEXT NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (org, origin)
+){tight};
+CREATE TABLE ledger_chains (
+    org TEXT PRIMARY KEY,
+    chain_id BIGINT NOT NULL,
+    contract TEXT NOT NULL,
+    registered BIGINT NOT NULL
+);
+CREATE TABLE ledger_anchors (
+    org TEXT NOT NULL,
+    chain_id BIGINT NOT NULL,
+    contract TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    root {bytes} NOT NULL,
+    tx TEXT NOT NULL,
+    block BIGINT NOT NULL,
+    at_s BIGINT NOT NULL,
+    gas BIGINT NOT NULL,
+    fee_wei TEXT NOT NULL,
+    PRIMARY KEY (org, chain_id, contract, size)
+){tight};
+CREATE TABLE ledger_transactions (
+    org TEXT PRIMARY KEY,
+    chain_id BIGINT NOT NULL,
+    deed TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    nonce BIGINT NOT NULL,
+    hashes TEXT NOT NULL,
+    raw {bytes} NOT NULL,
+    sent_ns BIGINT NOT NULL
+)
+"""
+
+_SITES: Final = """
+CREATE TABLE sites (
+    site TEXT PRIMARY KEY,
+    term BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    status {bytes} NOT NULL,
+    status_ns BIGINT NOT NULL
+);
+CREATE TABLE site_happenings (
+    id {id},
+    site TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL
+);
+CREATE INDEX site_happenings_site ON site_happenings (site, id);
+CREATE TABLE site_wishes (
+    id {id},
+    site TEXT NOT NULL,
+    asked_ns BIGINT NOT NULL,
+    content {bytes} NOT NULL,
+    outcome TEXT
+);
+CREATE INDEX site_wishes_waiting ON site_wishes (site, id) WHERE outcome IS NULL;
+CREATE TABLE node_tokens (
+    site TEXT NOT NULL,
+    public {bytes} NOT NULL,
+    node TEXT NOT NULL,
+    content {bytes} NOT NULL,
+    expires_ns BIGINT NOT NULL,
+    PRIMARY KEY (site, public)
+){tight}
+"""
+
+_DATA_POLICY: Final = """
+CREATE TABLE consents (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    account TEXT NOT NULL,
+    resource {bytes} NOT NULL,
+    PRIMARY KEY (org, patient, version)
+){tight};
+CREATE TABLE data_decisions (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    function TEXT NOT NULL,
+    region TEXT NOT NULL,
+    said TEXT NOT NULL,
+    PRIMARY KEY (org, patient, function, region)
+){tight};
+CREATE TABLE data_movements (
+    org TEXT NOT NULL,
+    patient TEXT NOT NULL,
+    region TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    data TEXT NOT NULL,
+    since_ns BIGINT NOT NULL,
+    content_bytes BIGINT NOT NULL,
+    PRIMARY KEY (org, patient, region, tier, data)
+){tight};
+CREATE INDEX data_movements_since ON data_movements (since_ns)
+"""
+
+_GRANTS: Final = """
+CREATE TABLE grants (
+    number {id},
+    id TEXT NOT NULL UNIQUE,
+    org TEXT NOT NULL REFERENCES orgs (org),
+    patient TEXT NOT NULL,
+    account TEXT NOT NULL,
+    role TEXT NOT NULL,
+    data INTEGER NOT NULL,
+    basis TEXT NOT NULL,
+    since_ns BIGINT NOT NULL,
+    until_ns BIGINT,
+    revoked_ns BIGINT,
+    given_by TEXT NOT NULL,
+    given_role TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    case_number TEXT NOT NULL,
+    why TEXT NOT NULL,
+    is_told INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX grants_patient ON grants (org, patient, number);
+CREATE INDEX grants_account ON grants (org, account);
+CREATE INDEX grants_role ON grants (org, role) WHERE role <> '';
+CREATE INDEX grants_told ON grants (number) WHERE is_told = 1
+"""
+
+_PAYLOADS: Final = """
+CREATE TABLE payload_keys (
+    org TEXT NOT NULL REFERENCES orgs (org),
+    key_id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    public_key {bytes} NOT NULL,
+    since_ns BIGINT NOT NULL,
+    retired_ns BIGINT,
+    PRIMARY KEY (org, key_id)
+);
+CREATE INDEX payload_keys_device ON payload_keys (org, device);
+INSERT INTO epochs (name, version) VALUES ('payload-keys', 0);
+CREATE TABLE payload_windows (
+    stream BIGINT PRIMARY KEY REFERENCES streams (id),
+    highest BIGINT NOT NULL,
+    seen {bytes} NOT NULL
+)
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _STREAMS,
+    _ACCOUNTS,
+    _ALERTS,
+    _RUNS,
+    _RECORDINGS,
+    _VIEWS,
+    _LEDGERS,
+    _SITES,
+    _DATA_POLICY,
+    _GRANTS,
+    _PAYLOADS,
+)
 """What each version adds to the one before; the version of a database is how many were performed."""
 
 

@@ -157,14 +157,20 @@ def recording_of(statements: Statements, org: str, id_: str, *, patient: str | N
 
 
 def list_recordings(
-    statements: Statements, org: str, *, patient: str | None = None, before: int = 2**62, limit: int = 100
+    statements: Statements,
+    org: str,
+    *,
+    patient: str | None = None,
+    before: int = 2**62,
+    limit: int = 100,
+    seen: tuple[str, Sequence[object]] = ("1 = 1", ()),
 ) -> list[KeptRecording]:
-    """The newest first, from before a number on."""
+    """The newest first, from before a number on; of those that a condition on their rows leaves."""
     which, values = ("", ()) if patient is None else (" AND patient = ?", (patient,))
     rows = statements.rows(
         f"SELECT {_COLUMNS} FROM recordings WHERE org = ?{which} AND number < ? "  # noqa: S608
-        "ORDER BY number DESC LIMIT ?",
-        (org, *values, before, limit),
+        f"AND {seen[0]} ORDER BY number DESC LIMIT ?",
+        (org, *values, before, *seen[1], limit),
     )
     return list(map(_recording, rows))
 

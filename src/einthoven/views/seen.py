@@ -16,11 +16,11 @@ from einthoven.signal.quality import CELL
 from einthoven.signal.resampling import FS
 from einthoven.signal.rules import Kind, Priority
 
-__all__ = ["GRID_NS", "NS", "Past", "Seen", "cell_ns", "grid_ns", "outside", "past_of", "seen_of"]
+__all__ = ["CELL_NS", "GRID_NS", "NS", "Past", "Seen", "cell_ns", "grid_ns", "outside", "past_of", "seen_of"]
 
 NS: Final = 10**9
 GRID_NS: Final = NS // FS
-_CELL_NS: Final = CELL * GRID_NS
+CELL_NS: Final = CELL * GRID_NS
 
 
 class Past(msgspec.Struct, frozen=True, array_like=True):
@@ -88,7 +88,7 @@ def grid_ns(seen: Seen) -> NDArray[np.int64]:
 
 def cell_ns(seen: Seen) -> NDArray[np.int64]:
     """UTC at which the cells begin, ns since 1970."""
-    return seen.origin_ns + np.arange(seen.first_cell, seen.first_cell + seen.cells.size) * _CELL_NS
+    return seen.origin_ns + np.arange(seen.first_cell, seen.first_cell + seen.cells.size) * CELL_NS
 
 
 def outside(seen: Seen, spans: Iterable[tuple[int, int]]) -> Iterator[Seen]:

@@ -4,7 +4,8 @@ Nothing in here does input or output, looks at a clock, or starts anything: an `
 gives commands, and whoever drives it performs them.
 """
 
-from einthoven.workflow.checker import Checked, FunctionType, check, check_text
+from einthoven.workflow.calling import FunctionType
+from einthoven.workflow.checker import Checked, check, check_text
 from einthoven.workflow.events import (
     Abandon,
     Break,
@@ -23,9 +24,10 @@ from einthoven.workflow.events import (
     Warn,
     Woken,
 )
-from einthoven.workflow.execution import Execution, Policy
+from einthoven.workflow.execution import Execution
 from einthoven.workflow.flaws import CODES, Flaw, Place
 from einthoven.workflow.model import Workflow
+from einthoven.workflow.policy import Policy
 from einthoven.workflow.printer import print_workflow
 from einthoven.workflow.program import NotRunnable, Program, compile_workflow
 from einthoven.workflow.reader import Reading, read

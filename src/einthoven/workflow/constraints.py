@@ -1,4 +1,4 @@
-"""The constraints of the language: where each may stand, and what its text must say."""
+"""The constraints and properties of the language: where each may stand, and what its text must say."""
 
 import math
 import re
@@ -12,9 +12,18 @@ from einthoven.workflow.expressions import (
     parse_plan,
     parse_timestamp,
 )
-from einthoven.workflow.model import Setting
+from einthoven.workflow.model import Construct, DataIn, Setting
 
-__all__ = ["PROPERTIES", "Rule", "Stand", "plan_number", "rule_of", "value_of"]
+__all__ = [
+    "PROPERTIES",
+    "Rule",
+    "Stand",
+    "is_asynchronous",
+    "is_forwarded",
+    "plan_number",
+    "rule_of",
+    "value_of",
+]
 
 Stand = Literal[
     "function",
@@ -76,6 +85,17 @@ def plan_number(name: str) -> int | None:
 def value_of(settings: Iterable[Setting], name: str) -> str | None:
     """The text of a property or constraint; the last one where it stands twice."""
     return next((one.value for one in reversed(tuple(settings)) if one.name == name), None)
+
+
+def is_asynchronous(construct: Construct, inherited: bool) -> bool:
+    """Whether a call is only queued; compounds hand their ``invoke-type`` to what is in them."""
+    said = value_of(construct.properties, "invoke-type")
+    return inherited if said is None else said.strip().upper() == "ASYNC"
+
+
+def is_forwarded(port: DataIn) -> bool:
+    """Whether an input of a function can be read behind it (``passing``, or the property ``replicate``)."""
+    return port.passing or (value_of(port.properties, "replicate") or "").strip().lower() == "true"
 
 
 def _whole(least: int) -> Callable[[str], int]:

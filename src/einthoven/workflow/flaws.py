@@ -6,7 +6,19 @@ from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["CODES", "Flaw", "Mode", "Path", "Place", "Severity", "listed", "path_text", "short"]
+__all__ = [
+    "CODES",
+    "HINTS_MAX",
+    "Flaw",
+    "Mode",
+    "Path",
+    "Place",
+    "Severity",
+    "flaw_of",
+    "listed",
+    "path_text",
+    "short",
+]
 
 Mode = Literal["strict", "lenient"]
 Severity = Literal["error", "warning"]
@@ -70,6 +82,33 @@ CODES: Final[dict[str, str]] = {
 }
 """What each code says; the numbers are those of the language's reference page."""
 
+_TOLERATED: Final = frozenset(
+    {
+        "E103",
+        "E107",
+        "E108",
+        "E203",
+        "E302",
+        "E303",
+        "E304",
+        "E305",
+        "E306",
+        "E309",
+        "E310",
+        "E312",
+        "E313",
+        "E408",
+        "E501",
+        "E502",
+        "E509",
+        "E605",
+    }
+)
+"""Errors in strict mode, warnings in lenient mode."""
+
+HINTS_MAX: Final = 100
+"""Behind so many flaws nobody looks for what was meant."""
+
 
 class Place(msgspec.Struct, frozen=True):
     """Where something stands in the text; both count from 1."""
@@ -94,6 +133,26 @@ class Flaw(msgspec.Struct, frozen=True, kw_only=True):
         where = path_text(self.path)
         at = f"{file}:{self.place.line}:{self.place.column}"
         return f"{at}  {self.code}  {where + '  ' if where else ''}{self.message}{hint}"
+
+
+def flaw_of(
+    mode: Mode, code: str, path: Path, place: Place, message: str, hint: str = "", *, is_tolerated: bool
+) -> Flaw:
+    """A flaw, as severe as the mode has it.
+
+    Parameters
+    ----------
+    is_tolerated : lenient mode takes this one, though not every flaw of its code.
+    """
+    is_lenient = mode == "lenient" and (is_tolerated or code in _TOLERATED)
+    return Flaw(
+        code=code,
+        severity="warning" if is_lenient or code[0] == "W" else "error",
+        path=path,
+        place=place,
+        message=message,
+        hint=hint,
+    )
 
 
 def short(text: str, most: int = 60) -> str:

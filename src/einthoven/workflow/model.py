@@ -15,6 +15,7 @@ import msgspec
 from einthoven.workflow.flaws import Path
 
 __all__ = [
+    "ASYNC_HANDLER",
     "KEYS",
     "TYPES",
     "Body",
@@ -43,6 +44,9 @@ __all__ = [
     "bodies_of",
     "constructs_in",
 ]
+
+ASYNC_HANDLER: Final = "build-in:asyncHandler"
+"""The function of the language that waits for asynchronous calls."""
 
 PortType = Literal["string", "number", "boolean", "null", "object", "array", "collection", "file"]
 TYPES: Final[tuple[PortType, ...]] = (

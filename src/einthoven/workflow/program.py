@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from einthoven.workflow.checker import ASYNC_HANDLER, Checked, Flow, is_asynchronous, is_forwarded
-from einthoven.workflow.constraints import plan_number, value_of
+from einthoven.workflow.checker import Checked
+from einthoven.workflow.constraints import is_asynchronous, is_forwarded, plan_number, value_of
 from einthoven.workflow.expressions import (
     Distribution,
     ElementIndex,
@@ -22,6 +22,7 @@ from einthoven.workflow.expressions import (
 )
 from einthoven.workflow.flaws import Path
 from einthoven.workflow.model import (
+    ASYNC_HANDLER,
     KEYS,
     TYPES,
     Body,
@@ -43,6 +44,7 @@ from einthoven.workflow.model import (
 )
 from einthoven.workflow.scopes import Nowhere, Reach
 from einthoven.workflow.sources import Files, Reference
+from einthoven.workflow.wiring import Flow
 
 __all__ = [
     "CallStep",

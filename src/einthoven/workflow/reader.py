@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import yaml
 
-from einthoven.workflow.flaws import Flaw, Mode, Path, Place, short
+from einthoven.workflow.flaws import HINTS_MAX, Flaw, Mode, Path, Place, flaw_of, short
 from einthoven.workflow.model import (
     Case,
     Comparison,
@@ -122,7 +122,8 @@ class _Reader:
             mark = getattr(error, "problem_mark", None)
             problem = getattr(error, "problem", None) or "the text cannot be read"
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-            self._add("E101", (), place, f"this is not YAML: {problem}.")
+            said = f"this is not YAML: {problem}."
+            self.flaws.append(flaw_of(self._mode, "E101", (), place, said, is_tolerated=False))
             return None
         except (UnicodeDecodeError, RecursionError, ValueError):
             self._say("E101", (), None, "this is not YAML: no text, or too deep.")
@@ -135,21 +136,6 @@ class _Reader:
 
     # ---------------------------------------------------------------- finding
 
-    def _add(
-        self, code: str, path: Path, place: Place, message: str, hint: str = "", *, is_tolerated: bool = False
-    ) -> None:
-        is_tolerated = self._mode == "lenient" and (is_tolerated or code in _TOLERATED)
-        self.flaws.append(
-            Flaw(
-                code=code,
-                severity="warning" if is_tolerated or code[0] == "W" else "error",
-                path=path,
-                place=place,
-                message=message,
-                hint=hint,
-            )
-        )
-
     def _say(
         self,
         code: str,
@@ -161,7 +147,7 @@ class _Reader:
         is_tolerated: bool = False,
     ) -> None:
         place = Place(1, 1) if node is None else _place(node)
-        self._add(code, path, place, message, hint, is_tolerated=is_tolerated)
+        self.flaws.append(flaw_of(self._mode, code, path, place, message, hint, is_tolerated=is_tolerated))
 
     def _visit(self, node: yaml.Node, path: Path) -> None:
         self.places[path] = _place(node)
@@ -180,7 +166,7 @@ class _Reader:
                 raise _Stop
 
     def _nearest(self, key: str, known: dict[str, Any]) -> str:
-        if len(self.flaws) > _HINTS_MAX:
+        if len(self.flaws) > HINTS_MAX:
             return ""
         close = difflib.get_close_matches(key[:60], known, 1)
         return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(known)}."
@@ -466,11 +452,8 @@ _WORKFLOW: Final = {
     "dataOuts": _PORTS["dataOuts"],
 }
 
-_TOLERATED: Final = frozenset({"E103", "E107", "E108"})
 _OTHER_NAMES: Final = {"FCBody": "workflowBody"}
 _FLAGS: Final = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
-_HINTS_MAX: Final = 100
-"""Behind so many flaws nobody looks for what was meant."""
 
 
 def _place(node: yaml.Node) -> Place:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from einthoven.clock import SystemClock
-from einthoven.functions import Ecg, PatientState, analyse, decode, encode
+from einthoven.errors import InputInvalid
+from einthoven.functions import Ecg, PatientState, analyse, encode, in_sequence
 from einthoven.records import open_recording, write_recording
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.conducting import Conductor, InProcess
-from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, ecg_functions
+from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, Reading, cutting_of, ecg_functions
+from einthoven.runtime.joined_findings import SPAN_S, findings_in, joined_in
 from einthoven.simulation import SCENES, VirtualPatient
+from einthoven.storage import FolderStore
 from einthoven.workflow import Done, Execution, Failure, Record, check_text, compile_workflow
 
 
@@ -37,9 +40,9 @@ class Counted(InProcess):
 
 
 def performed(
-    program: Any, inputs: dict[str, Any], store: Path, chunk_s: float = 3600.0
+    program: Any, inputs: dict[str, Any], store: Path, chunk_s: float = 3600.0, span_s: float = SPAN_S
 ) -> tuple[Any, list[str]]:
-    invoker = Counted(ecg_functions(str(store), chunk_s))
+    invoker = Counted(ecg_functions(str(store), chunk_s, span_s=span_s))
     conductor = Conductor(invoker, slots=4, clock=SystemClock())
     return asyncio.run(conductor.run(Execution(program, "r", inputs))), invoker.paths
 
@@ -51,20 +54,38 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def findings_in(store: Path, name: str) -> bytes:
-    return encode(Ecg(findings=decode((store / name).read_bytes(), "msgpack").findings), "msgpack")
+def found_in(store: Path, name: str) -> bytes:
+    kept = FolderStore(store)
+    return encode(Ecg(findings=in_sequence(list(findings_in(joined_in(name, kept), kept)))), "msgpack")
 
 
-@pytest.mark.parametrize("chunk_s", [60.0, 100.0, 250.0, 3600.0])
+@pytest.mark.parametrize(
+    ("chunk_s", "span_s", "spans"),
+    [
+        (60.0, 86_400.0, 1),
+        (60.0, 60.0, 8),
+        (60.0, 150.0, 3),
+        (100.0, 250.0, 2),
+        (250.0, 1.0, 2),
+        (3600.0, 1.0, 1),
+    ],
+)
 def test_the_batch_workflow_finds_what_the_unsplit_recording_gives(
-    recording: Path, tmp_path: Path, chunk_s: float
+    recording: Path, tmp_path: Path, chunk_s: float, span_s: float, spans: int
 ) -> None:
-    entry, paths = performed(shipped("batch.yaml"), {"ecgDataFilePath": str(recording)}, tmp_path, chunk_s)
+    inputs = {"ecgDataFilePath": str(recording)}
+    entry, paths = performed(shipped("batch.yaml"), inputs, tmp_path, chunk_s, span_s)
     assert isinstance(entry, Done), entry
     with open_recording(recording) as source:
         whole = analyse_source(source)
     assert whole is not None
-    assert findings_in(tmp_path, entry.outputs["ecgDataFilePath"]) == encode(Ecg(findings=whole), "msgpack")
+    assert found_in(tmp_path, entry.outputs["ecgDataFilePath"]) == encode(Ecg(findings=whole), "msgpack")
+    said = joined_in(entry.outputs["ecgDataFilePath"], FolderStore(tmp_path))
+    assert len(said.parts) == spans
+    assert said.beats == dict(zip("NSVFQ", np.bincount(whole.beats.classes, minlength=5), strict=True))
+    assert said.seconds == tuple(whole.quality.seconds(grade) for grade in (1, 2, 3))
+    assert (said.first, said.until, said.episodes) == (0, 107_500, len(whole.episodes))
+    assert (said.heart_rate, said.variability) == (whole.heart_rate, whole.variability)
     assert entry.outputs["summary"]["beats"] == len(whole.beats) > 300
     assert entry.outputs["alert"]["priority"] == "high"
     hours = -(-430 // int(chunk_s))
@@ -78,7 +99,7 @@ def test_a_real_recording_in_ten_minutes_is_the_same_as_whole(data: Path, tmp_pa
     assert isinstance(entry, Done), entry
     with open_recording(path) as source:
         whole = analyse_source(source)
-    assert findings_in(tmp_path, entry.outputs["ecgDataFilePath"]) == encode(Ecg(findings=whole), "msgpack")
+    assert found_in(tmp_path, entry.outputs["ecgDataFilePath"]) == encode(Ecg(findings=whole), "msgpack")
 
 
 def test_an_hour_that_is_written_twice_has_one_name(recording: Path, tmp_path: Path) -> None:
@@ -147,3 +168,31 @@ def test_the_journal_of_a_run_by_reference_holds_no_samples(recording: Path, tmp
     )
     assert len(kept) == 2 + 5 * 5
     assert all(len(repr(one)) < 700 for one in kept)
+
+
+def test_how_it_is_cut_may_be_said_with_the_call_but_not_where_files_lie(
+    recording: Path, tmp_path: Path
+) -> None:
+    functions = ecg_functions(str(tmp_path), reading=Reading(folder=str(recording.parent)))
+    said = cutting_of(Reading(folder="/nowhere", lead=0), 60.0)
+    assert functions["countHours"](recording.name, cutting=said)["hoursCount"] == 8
+    assert functions["countHours"](recording.name)["hoursCount"] == 1
+    split = functions["split"]
+    assert split(recording.name, 3, cutting=said) == ecg_functions(str(tmp_path), 60.0)["split"](
+        str(recording), 3
+    )
+    for wrong in ({}, {"chunk_s": "long"}, {"chunk_s": 60.0, "x": 1}, {"chunk_s": 1.0}):
+        with pytest.raises(InputInvalid):
+            split(recording.name, 0, cutting=wrong)
+
+
+def test_hours_that_were_cut_otherwise_are_not_joined(recording: Path, tmp_path: Path) -> None:
+    entry, _ = performed(shipped("batch.yaml"), {"ecgDataFilePath": str(recording)}, tmp_path, 60.0)
+    assert isinstance(entry, Done)
+    hours = entry.outputs["results"]
+    join = ecg_functions(str(tmp_path), 60.0)["join"]
+    assert join(str(recording), hours)["summary"] == entry.outputs["summary"]
+    with pytest.raises(InputInvalid, match="cut otherwise"):
+        join(str(recording), [hours[1], *hours[1:]])
+    with pytest.raises(InputInvalid, match="8 results of 4 hours"):
+        ecg_functions(str(tmp_path), 120.0)["join"](str(recording), hours)

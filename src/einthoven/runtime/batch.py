@@ -31,6 +31,8 @@ class Job(msgspec.Struct, frozen=True):
     info: RecordingInfo
     chunks: tuple[Chunk, ...]
     criteria: Criteria | None = None
+    remarks: tuple[str, ...] = ()
+    """What the file has and the recording has not."""
 
 
 class Outcome(msgspec.Struct, frozen=True, eq=False):
@@ -53,8 +55,8 @@ def plan(
     RecordingNotFound, RecordingUnreadable : see `einthoven.records`.
     """
     with open_recording(path) as source:
-        info = source.info
-    return Job(path, lead_number(info, lead), info, count_hours(info, chunk_s), criteria)
+        info, remarks = source.info, source.remarks
+    return Job(path, lead_number(info, lead), info, count_hours(info, chunk_s), criteria, remarks)
 
 
 def lead_number(info: RecordingInfo, lead: str | None) -> int:

@@ -51,14 +51,19 @@ __all__ = [
     "Conductor",
     "Elsewhere",
     "FunctionRefused",
+    "FunctionUnknown",
     "Holding",
     "InProcess",
+    "InRegions",
     "InvocationBroke",
     "Invoker",
     "Journal",
     "JournalWriter",
+    "Own",
     "Routed",
     "RunJournal",
+    "called_together",
+    "inputs_of",
 ]
 
 
@@ -82,6 +87,10 @@ class FunctionRefused(InvocationBroke):
         return type(self), (self.message,)
 
 
+class FunctionUnknown(FunctionRefused):
+    """There is no such function there; somewhere else there may be."""
+
+
 class Invoker(Protocol):
     """Who performs invocations."""
 
@@ -92,6 +101,14 @@ class Invoker(Protocol):
         ------
         InvocationBroke : there is none.
         """
+        ...
+
+
+class Own(Invoker, Protocol):
+    """An invoker of functions of this program."""
+
+    def knows(self, type_: str) -> bool:
+        """Whether there is a function of the type."""
         ...
 
 
@@ -313,9 +330,9 @@ class Conductor:
 # -------------------------------------------------------------------- functions in this process
 
 
-Holding = Callable[[], AbstractContextManager[Callable[[dict[str, Any]], None]]]
+Holding = Callable[[], AbstractContextManager[Callable[[dict[str, Any]], dict[str, Any]]]]
 """Entered around a fused invocation: what its stages pass by reference may stay in memory until it ends. What
-it gives is told in the end what leaves, and keeps that where others find it."""
+it gives is told in the end what leaves, keeps that where others find it, and says what it is called there."""
 
 
 class InProcess:
@@ -358,7 +375,7 @@ class InProcess:
         call: Callable[[dict[str, Any]], Any]
         if invoke.stages:
             functions = tuple(self._function(stage.type) for stage in invoke.stages)
-            call = partial(_called_together, invoke.stages, functions, self._holding)
+            call = partial(called_together, invoke.stages, functions, self._holding)
         else:
             call = partial(_called_alone, self._function(invoke.type))
         if self._exchange is not None and (invoke.comes or invoke.leaves):
@@ -368,7 +385,7 @@ class InProcess:
     def _function(self, type_: str) -> Callable[..., Any]:
         function = self._functions.get(type_)
         if function is None:
-            raise FunctionRefused(f"nobody here knows the function type {type_!r}")
+            raise FunctionUnknown(f"nobody here knows the function type {type_!r}")
         return function
 
 
@@ -376,7 +393,7 @@ def _called_alone(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     return function(**inputs)
 
 
-def _called_together(
+def called_together(
     stages: tuple[Stage, ...],
     functions: tuple[Callable[..., Any], ...],
     holding: Holding | None,
@@ -386,13 +403,7 @@ def _called_together(
     given: dict[str, Any] = {}
     with (holding or _nothing_held)() as keep:
         for stage, function in zip(stages, functions, strict=True):
-            sent = {
-                port: inputs[f"{stage.name}/{port}"]
-                if handed is None
-                else part_of(given[f"{handed.stage}/{handed.port}"], handed.segments)
-                for port, handed in stage.inputs
-            }
-            reply = function(**sent)
+            reply = function(**inputs_of(stage, inputs, given))
             wrong = what_is_wrong(reply, stage.outputs)
             if wrong is not None:
                 raise InvocationBroke(wrong[0], f"{stage.name}: {wrong[1]}")
@@ -402,13 +413,22 @@ def _called_together(
             for stage in stages
             for port in stage.leaving
         }
-        keep(leaving)
-    return leaving
+        return keep(leaving)
+
+
+def inputs_of(stage: Stage, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stage of a fused invocation is called with, of its inputs and of what the stages before gave."""
+    return {
+        port: inputs[f"{stage.name}/{port}"]
+        if handed is None
+        else part_of(given[f"{handed.stage}/{handed.port}"], handed.segments)
+        for port, handed in stage.inputs
+    }
 
 
 @contextmanager
-def _nothing_held() -> Iterator[Callable[[dict[str, Any]], None]]:
-    yield lambda _: None
+def _nothing_held() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
+    yield lambda leaving: leaving
 
 
 class ByReference:
@@ -427,15 +447,49 @@ class ByReference:
         return await asyncio.to_thread(self._exchange.given, invoke, reply)
 
 
-class Routed:
-    """Functions of this process by their type, and all others where their resource says.
+class InRegions:
+    """Functions that regions have, there; all others in this process.
 
     Parameters
     ----------
-    prefers_own : functions of this process even where a resource says that they are elsewhere.
+    types : those of the functions that regions have.
+    or_here : whether what no region did is done in this process.
     """
 
-    def __init__(self, own: InProcess, elsewhere: Invoker, *, prefers_own: bool) -> None:
+    def __init__(
+        self, own: InProcess, regions: Invoker, types: frozenset[str], *, or_here: bool = False
+    ) -> None:
+        self._own = own
+        self._regions = regions
+        self._types = types
+        self._or_here = or_here
+
+    def knows(self, type_: str) -> bool:
+        """See `Own`."""
+        return type_ in self._types or self._own.knows(type_)
+
+    async def invoke(self, invoke: Invoke) -> Any:
+        """See `Invoker`."""
+        first = invoke.stages[0].type if invoke.stages else invoke.type
+        if first not in self._types:
+            return await self._own.invoke(invoke)
+        try:
+            return await self._regions.invoke(invoke)
+        except InvocationBroke:
+            if not self._or_here:
+                raise
+        return await self._own.invoke(invoke)
+
+
+class Routed:
+    """Functions of this program by their type, and all others where their resource says.
+
+    Parameters
+    ----------
+    prefers_own : functions of this program even where a resource says that they are elsewhere.
+    """
+
+    def __init__(self, own: Own, elsewhere: Invoker, *, prefers_own: bool) -> None:
         self._own = own
         self._elsewhere = elsewhere
         self._prefers_own = prefers_own

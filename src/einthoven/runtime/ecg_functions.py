@@ -3,51 +3,62 @@
 Source: the two workflows of Ristov et al., IEEE Computer 2023, doi 10.1109/MC.2023.3281873. A stage gets
 ``ecg`` or ``ecgDataFilePath``, one of them null, and gives the same two. Two things are added: ``countHours``
 says their number too, since a loop needs one, and ``join`` makes of all hours what the whole recording would
-have given.
+have given, a day at a time. What ``finalization`` keeps of an hour are the findings alone: the samples lie in
+the recording, and nothing after it has any need of the other sections.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from einthoven.errors import InputInvalid
 from einthoven.functions import (
     PIPELINE,
+    Chunk,
     Ecg,
     PatientState,
+    contract_of,
     count_hours,
     decode,
     encode,
-    join,
     own_part,
     split,
 )
 from einthoven.functions.chunks import CHUNK_S
 from einthoven.records import OpenRecording, open_recording
 from einthoven.runtime.conducting import Holding
-from einthoven.runtime.invocation import Call, fetch, name_behind
-from einthoven.signal.rules import Priority
+from einthoven.runtime.invocation import Call, digest_of, fetch, kept_of
+from einthoven.runtime.joined_findings import SPAN_S, keep_joined, most_urgent
+from einthoven.signal.findings import Condition, Findings
 from einthoven.storage import ObjectStore, open_store
 from einthoven.workflow import FunctionType
 
-__all__ = ["ECG_FUNCTION_TYPES", "Reading", "ecg_functions", "holding"]
+__all__ = [
+    "CUT",
+    "ECG_FUNCTION_TYPES",
+    "STAGES",
+    "Reading",
+    "cutting_of",
+    "ecg_functions",
+    "holding",
+    "told",
+]
 
-_STAGES: Final[dict[str, Call]] = {
+CUT: Final = ("countHours", "split", "join")
+"""Types of the functions that read and cut a recording."""
+STAGES: Final[dict[str, Call]] = {
     "preprocessing": PIPELINE[0],
     "beatDetectionClassification": PIPELINE[1],
     "postprocessing": PIPELINE[2],
     "finalization": PIPELINE[3],
 }
-_URGENCY: Final[tuple[Priority, ...]] = get_args(Priority)
-"""The most urgent first."""
 _BOTH: Final = {"ecg": "object", "ecgDataFilePath": "string"}
 _RESULT: Final = {"ecgDataFilePath": "string", "summary": "object", "alert": "object"}
 
@@ -89,6 +100,8 @@ def ecg_functions(
     store: str,
     chunk_s: float = CHUNK_S,
     reading: Reading = Reading(),  # noqa: B008 - frozen
+    span_s: float = SPAN_S,
+    folder: str = "",
 ) -> dict[str, Callable[..., dict[str, Any]]]:
     """The functions by their type; each can be sent to another process.
 
@@ -96,13 +109,16 @@ def ecg_functions(
     ----------
     store : address of the object store where what is passed by reference lies.
     chunk_s : the length of an "hour", s.
+    span_s : of how much of a recording the findings lie together in one object, s.
+    folder : of the store, in which all objects of a run lie; they are named from the store's top.
     """
-    stages = {name: partial(_stage, name, store) for name in _STAGES}
+    prefix = f"{folder}/" if folder else ""
+    stages = {name: partial(_stage, name, store) for name in STAGES}
     return {
         "countHours": partial(_count_hours, reading, chunk_s),
-        "split": partial(_split, reading, store, chunk_s),
+        "split": partial(_split, reading, store, chunk_s, prefix),
         **stages,
-        "join": partial(_join, reading, store, chunk_s),
+        "join": partial(_join, reading, store, chunk_s, span_s, prefix),
     }
 
 
@@ -113,17 +129,25 @@ def _store(address: str) -> ObjectStore:
 
 
 _HELD: ContextVar[dict[str, Ecg] | None] = ContextVar("held", default=None)
+_UNNAMED: Final = re.compile(r"~\d+")
+"""In names of what is held, which may never need one; no name in a store has it."""
 
 
 @contextmanager
-def _hold(store: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _hold(store: str) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     held: dict[str, Ecg] = {}
     token = _HELD.set(held)
 
-    def keep(leaving: dict[str, Any]) -> None:
-        for value in leaving.values():
-            if isinstance(value, str) and value in held:
-                _store(store).put(value, encode(held[value], "msgpack"))
+    def kept(value: Any) -> Any:
+        if not isinstance(value, str) or value not in held:
+            return value
+        content = encode(held[value], "msgpack")
+        name = _UNNAMED.sub(digest_of(content), value)
+        _store(store).put(name, content)
+        return name
+
+    def keep(leaving: dict[str, Any]) -> dict[str, Any]:
+        return {port: kept(value) for port, value in leaving.items()}
 
     try:
         yield keep
@@ -136,12 +160,17 @@ def holding(store: str) -> Holding:
     return partial(_hold, store)
 
 
-def _put(store: str, name: str, ecg: Ecg) -> None:
+def _put(store: str, folder: str, suffix: str, ecg: Ecg) -> str:
+    """Keep an ECG object; its name says what is in it."""
     held = _HELD.get()
-    if held is None:
-        _store(store).put(name, encode(ecg, "msgpack"))
-    else:
+    if held is not None:
+        name = f"{folder}~{len(held)}{suffix}"
         held[name] = ecg
+        return name
+    content = encode(ecg, "msgpack")
+    name = f"{folder}{digest_of(content)}{suffix}"
+    _store(store).put(name, content)
+    return name
 
 
 def _get(store: str, name: str) -> Ecg:
@@ -151,7 +180,37 @@ def _get(store: str, name: str) -> Ecg:
     return fetch(name, _store(store))
 
 
-def _count_hours(reading: Reading, chunk_s: float, ecgDataFilePath: str) -> dict[str, Any]:  # noqa: N803 - the workflow's
+class _Cutting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a recording is read and cut, where whoever calls says it: all hours must be cut alike."""
+
+    chunk_s: float
+    reading: Reading = Reading()
+    """But for the folder, which is the host's own."""
+
+
+def cutting_of(reading: Reading, chunk_s: float) -> dict[str, Any]:
+    """How a recording is read and cut, as `countHours`, `split` and `join` take it."""
+    said: dict[str, Any] = msgspec.to_builtins(_Cutting(chunk_s, msgspec.structs.replace(reading, folder="")))
+    return said
+
+
+def _cut(cutting: dict[str, Any] | None, reading: Reading, chunk_s: float) -> tuple[Reading, float]:
+    if cutting is None:
+        return reading, chunk_s
+    try:
+        said = msgspec.convert(cutting, _Cutting)
+    except msgspec.ValidationError as error:
+        raise InputInvalid(f"{str(error).split(' - at ')[0]}.", where="cutting") from None
+    return msgspec.structs.replace(said.reading, folder=reading.folder), said.chunk_s
+
+
+def _count_hours(
+    reading: Reading,
+    chunk_s: float,
+    ecgDataFilePath: str,  # noqa: N803 - the workflow's name
+    cutting: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    reading, chunk_s = _cut(cutting, reading, chunk_s)
     with reading.opened(ecgDataFilePath) as source:
         count = len(count_hours(source.info, chunk_s))
     return {"hours": list(range(count)), "hoursCount": count}
@@ -161,21 +220,20 @@ def _split(
     reading: Reading,
     store: str,
     chunk_s: float,
+    prefix: str,
     ecgDataFilePath: str,  # noqa: N803 - the workflow's name
     hour: int,
+    cutting: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One hour with what it must read around it, under a name that says what is in it."""
+    """One hour with what it must read around it."""
+    reading, chunk_s = _cut(cutting, reading, chunk_s)
     with reading.opened(ecgDataFilePath) as source:
         chunks = count_hours(source.info, chunk_s)
         if not 0 <= hour < len(chunks):
             raise InputInvalid(f"there is no hour {hour}; the recording has {len(chunks)}.", where="hour")
         chunk = chunks[int(hour)]
         ecg = split(source, chunk, reading.lead)
-    digest = hashlib.sha256(f"{ecg.fs} {ecg.gain} {ecg.baseline} {ecg.lead} {chunk}".encode())
-    digest.update(np.ascontiguousarray(ecg.samples).tobytes())
-    name = f"hours/{digest.hexdigest()[:32]}"
-    _put(store, name, ecg)
-    return {"ecgDataFilePath": name}
+    return {"ecgDataFilePath": _put(store, f"{prefix}hours/", "", ecg)}
 
 
 def _stage(
@@ -186,19 +244,19 @@ def _stage(
 ) -> dict[str, Any]:
     if (ecg is None) == (ecgDataFilePath is None):
         raise InputInvalid("either ecg or ecgDataFilePath is wanted, and the other null.", where=name)
-    call = _STAGES[name]
+    call = STAGES[name]
     if ecgDataFilePath is not None:
         result, _ = call(_get(store, ecgDataFilePath), PatientState())
-        where = name_behind(ecgDataFilePath, call)
-        _put(store, where, result)
+        folder, slash, _ = ecgDataFilePath.rpartition("/")
+        where = _put(store, folder + slash, f".{contract_of(call).name}", kept_of(result))
         answer: dict[str, Any] = {"ecg": None, "ecgDataFilePath": where}
-        return answer | _told(result) if name == "finalization" else answer
+        return answer | told(result) if name == "finalization" else answer
     result, _ = call(decode(json.dumps(ecg).encode(), "json"), PatientState())
     answer = {"ecg": json.loads(encode(result, "json")), "ecgDataFilePath": None}
-    return answer | _told(result) if name == "finalization" else answer
+    return answer | told(result) if name == "finalization" else answer
 
 
-def _told(ecg: Ecg) -> dict[str, Any]:
+def told(ecg: Ecg) -> dict[str, Any]:
     """What finalization says beside the ECG object: a summary, and the most urgent condition, or null."""
     findings = ecg.findings
     if findings is None:
@@ -209,20 +267,26 @@ def _told(ecg: Ecg) -> dict[str, Any]:
         "episodes": len(findings.episodes),
         "versions": findings.versions,
     }
-    told = [one for one in findings.conditions if one.action == "alert"]
-    first = min(told, key=lambda one: _URGENCY.index(one.priority), default=None)
-    alert = None if first is None else {"condition": first.condition, "priority": first.priority}
-    return {"summary": summary, "alert": alert}
+    return {"summary": summary, "alert": _alert(findings.conditions)}
+
+
+def _alert(conditions: Iterable[Condition]) -> dict[str, Any] | None:
+    first = most_urgent(conditions)
+    return None if first is None else {"condition": first.condition, "priority": first.priority}
 
 
 def _join(
     reading: Reading,
     store: str,
     chunk_s: float,
+    span_s: float,
+    prefix: str,
     ecgDataFilePath: str,  # noqa: N803 - the workflow's name
     results: list[str],
+    cutting: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The ECG object with the findings of the whole recording, from those of its hours, in order."""
+    """An ECG object that names those with the findings of the whole recording, from those of its hours."""
+    reading, chunk_s = _cut(cutting, reading, chunk_s)
     with reading.opened(ecgDataFilePath) as source:
         info = source.info
     chunks = count_hours(info, chunk_s)
@@ -230,14 +294,22 @@ def _join(
         raise InputInvalid(f"there are {len(results)} results of {len(chunks)} hours.", where="results")
     if not chunks:
         return {"ecgDataFilePath": None, "summary": None, "alert": None}
-    parts = []
+    place = _store(store)
+    name, whole, urgent = keep_joined(_own_parts(place, chunks, results), place, span_s, f"{prefix}findings")
+    summary = {
+        "beats": sum(whole.beats.values()),
+        "heartRate": whole.heart_rate.mean,
+        "episodes": whole.episodes,
+        "versions": whole.versions,
+    }
+    return {"ecgDataFilePath": name, "summary": summary, "alert": _alert(urgent)}
+
+
+def _own_parts(store: ObjectStore, chunks: Iterable[Chunk], results: Iterable[str]) -> Iterator[Findings]:
     for chunk, name in zip(chunks, results, strict=True):
-        found = fetch(name, _store(store)).findings
+        found = fetch(name, store).findings
         if found is None:
             raise InputInvalid("an hour has not been analysed.", where=f"results/{chunk.number}")
-        parts.append(own_part(found, chunk))
-    whole = Ecg(fs=info.fs, findings=join(parts))
-    content = encode(whole, "msgpack")
-    name = f"findings/{hashlib.sha256(content).hexdigest()[:32]}"
-    _store(store).put(name, content)
-    return {"ecgDataFilePath": name, **_told(whole)}
+        if found.first != chunk.read_start or found.until > chunk.read_stop:
+            raise InputInvalid("an hour was cut otherwise.", where=f"results/{chunk.number}")
+        yield own_part(found, chunk)

@@ -16,7 +16,7 @@ from einthoven.signal.morphology import FEATURES
 from einthoven.signal.quality import CELL
 from einthoven.signal.rhythm import BeatColumns, RhythmState, fold
 from einthoven.signal.rules import Criteria
-from einthoven.signal.variability import heart_rate, rr_intervals, variability
+from einthoven.signal.variability import add_intervals, heart_rate, rr_intervals, variability
 
 __all__ = ["compile_around_beats", "kernels_are_cached", "warm_kernels"]
 
@@ -67,9 +67,9 @@ def compile_around_beats() -> None:
         grid, few, few, few + 90, few.astype(np.int8), np.zeros((grid.size, P_SHAPE), np.int8)
     )
     fold(RhythmState.at(0), beats, cells, int(grid[-1]), Criteria())
-    intervals = rr_intervals(grid, few, 0, cells)
-    heart_rate(intervals)
-    variability(intervals)
+    sums = add_intervals(rr_intervals(grid, few, 0, cells))
+    heart_rate(sums)
+    variability(sums)
     decode_state(encode_state(PatientState()))
 
 

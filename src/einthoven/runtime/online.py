@@ -7,7 +7,7 @@ plain functions on frozen values; `OnlinePath` keeps them in memory, the service
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from einthoven.signal.rules import Criteria
 
 __all__ = [
     "Advanced",
+    "InOrder",
     "OnlinePath",
     "Placed",
     "Receipt",
@@ -65,6 +66,20 @@ class Placed(msgspec.Struct, frozen=True, eq=False):
     is_begin: bool
     """Whether the stream begins here: the analysis starts from nothing."""
     has_gap: bool
+
+
+class InOrder(Protocol):
+    """A segment of which the analysis needs to know no more; `Placed` is one."""
+
+    @property
+    def pieces(self) -> tuple[Ecg, ...]:
+        """See `Placed`."""
+        ...
+
+    @property
+    def is_begin(self) -> bool:
+        """See `Placed`."""
+        ...
 
 
 class Receipt(msgspec.Struct, frozen=True, eq=False):
@@ -167,7 +182,9 @@ class Advanced(msgspec.Struct, frozen=True, eq=False):
     state: PatientState
 
 
-def advance_all(streams: Sequence[tuple[Sequence[Placed], PatientState]]) -> list[Advanced | EinthovenError]:
+def advance_all(
+    streams: Sequence[tuple[Sequence[InOrder], PatientState]],
+) -> list[Advanced | EinthovenError]:
     """Analyse many streams side by side, each with its segments in order.
 
     The first pieces of all streams are analysed together, then the second ones, and so on. What is wrong with
@@ -186,7 +203,7 @@ def advance_all(streams: Sequence[tuple[Sequence[Placed], PatientState]]) -> lis
 class _Work:
     """What is still to be analysed of one stream, last first, and what was found."""
 
-    def __init__(self, placed: Sequence[Placed], state: PatientState) -> None:
+    def __init__(self, placed: Sequence[InOrder], state: PatientState) -> None:
         self.pieces = [(number, piece) for number, one in enumerate(placed) for piece in one.pieces][::-1]
         self.parts: list[list[Findings]] = [[] for _ in placed]
         self.error: EinthovenError | None = None

@@ -37,6 +37,7 @@ __all__ = [
     "class_of",
     "cross_validate",
     "features_of",
+    "told_by",
     "train",
     "training_rows",
     "virtual_rows",
@@ -254,12 +255,14 @@ def cross_validate(
             seed=seed,
             networks=networks,
         )
-        model = unpack_model(pack_model(ensemble, "fold"))
         tables = {
-            name: tuple(
-                _table(part.labels, classify(part.features, model)[0])
-                for (of, variant), part in rows.items()
-                if of == name and variant == Variant(variant.lead)
+            name: told_by(
+                ensemble,
+                (
+                    part
+                    for (of, variant), part in rows.items()
+                    if of == name and variant == Variant(variant.lead)
+                ),
             )
             for name in held_out
         }
@@ -278,6 +281,12 @@ def with_other_folds(rows: dict[tuple[str, Variant], Rows], seed: int) -> dict[t
     names = list(dict.fromkeys(name for name, _ in rows))
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
     return {key: rows[key] for i in order for key in rows if key[0] == names[i]}
+
+
+def told_by(ensemble: Ensemble, parts: Iterable[Rows]) -> tuple[BeatTable, ...]:
+    """What a classifier tells of rows, counted; one table for each part."""
+    model = unpack_model(pack_model(ensemble, "held out"))
+    return tuple(_table(part.labels, classify(part.features, model)[0]) for part in parts)
 
 
 def _table(labels: NDArray[np.int64], classes: NDArray[np.uint8]) -> BeatTable:

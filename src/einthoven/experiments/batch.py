@@ -8,24 +8,36 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from einthoven.clock import SystemClock
-from einthoven.functions import Ecg, decode, encode
+from einthoven.functions import Ecg, encode, in_sequence
 from einthoven.functions.chunks import CHUNK_S
 from einthoven.records import open_recording, write_recording
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.conducting import Conductor, InProcess
 from einthoven.runtime.ecg_functions import ecg_functions, holding
+from einthoven.runtime.joined_findings import findings_in, joined_in
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns
 from einthoven.simulation import SCENES, VirtualPatient
-from einthoven.storage import Database, open_database
+from einthoven.storage import Database, FolderStore, open_database
 from einthoven.workflow import Done, Entry, Execution, Policy, check_text, compile_workflow
 
-__all__ = ["ARTICLE", "BatchPlan", "BatchRun", "InvocationCost", "bench_batch", "bench_invocations"]
+__all__ = [
+    "ARTICLE",
+    "BatchPlan",
+    "BatchRun",
+    "InvocationCost",
+    "Performed",
+    "a_patients_hours",
+    "bench_batch",
+    "bench_invocations",
+    "new_database",
+    "perform_batch",
+]
 
 ARTICLE: Final = {1.0: 12.27, 2.0: 12.35, 12.0: 14.36}
 """Makespans of Ristov et al., IEEE Computer 2023, by hours of ECG, s: means over four regions of a public
@@ -95,39 +107,18 @@ def bench_batch(plans: Sequence[BatchPlan], told: Callable[[str], None]) -> list
 
 
 def _run(folder: Path, plan: BatchPlan) -> BatchRun:
-    recording = folder / f"record-{round(plan.hours * 3600)}"
-    if not recording.with_suffix(".hea").exists():
-        write_recording(
-            recording, VirtualPatient(3, SCENES["healthy"], fs=_FS, duration_s=plan.hours * 3600.0)
-        )
-    document = files("einthoven.workflow").joinpath("ecg", "batch.yaml").read_bytes()
+    recording = a_patients_hours(folder, plan.hours)
     makespans: list[float] = []  # the first, in many chunks, wakes every worker
     with tempfile.TemporaryDirectory(dir=folder) as place, closing(WorkerPool(plan.workers)) as pool:
-        database = _database(Path(place))
-        clock = SystemClock()
+        database = new_database(Path(place))
         for repeat in range(_REPEATS + 1):
-            store = str(Path(place) / f"work-{repeat}")
+            store = Path(place) / f"work-{repeat}"
             chunk_min = plan.chunk_min if repeat else max(1.0, plan.hours * 60.0 / (8 * plan.workers))
-            functions = ecg_functions(store, chunk_min * 60.0)
-            counted = 0
-
-            def ended(_: str) -> None:
-                nonlocal counted
-                counted += 1
-
-            runs = WorkflowRuns(
-                database,
-                Conductor(InProcess(functions, pool, holding(store)), slots=4 * plan.workers, clock=clock),
-                clock,
-                policy=Policy(concurrency=4 * plan.workers),
-                place_of=(lambda *_: "here") if plan.is_fused else None,
+            done = perform_batch(
+                recording, store, database, pool, msgspec.structs.replace(plan, chunk_min=chunk_min)
             )
-            began_s = time.perf_counter()
-            run = runs.begin(document, {"ecgDataFilePath": str(recording)})
-            entry = asyncio.run(runs.drive(run, ended=ended))
-            makespans.append(time.perf_counter() - began_s)
-            runs.close()
-        is_identical = _findings(entry, Path(store)) == _alone(recording, plan.hours)
+            makespans.append(done.took_s)
+        is_identical = done.findings == _alone(recording, plan.hours)
     makespan_s = statistics.median(makespans[1:])
     return BatchRun(
         hours=plan.hours,
@@ -138,13 +129,56 @@ def _run(folder: Path, plan: BatchPlan) -> BatchRun:
         speedup=None,
         efficiency=None,
         ecg_min_per_s=round(plan.hours * 60.0 / makespan_s, 1),
-        invocations=counted,
+        invocations=done.invocations,
         identical=is_identical,
         article_s=ARTICLE.get(plan.hours),
     )
 
 
-def _database(folder: Path) -> Database:
+def a_patients_hours(folder: Path, hours: float) -> Path:
+    """The recording that is measured with, written when it is not there."""
+    recording = folder / f"record-{round(hours * 3600)}"
+    if not recording.with_suffix(".hea").exists():
+        write_recording(recording, VirtualPatient(3, SCENES["healthy"], fs=_FS, duration_s=hours * 3600.0))
+    return recording
+
+
+class Performed(NamedTuple):
+    """One run of the batch workflow."""
+
+    took_s: float
+    """Until its result was on disk."""
+    invocations: int
+    findings: bytes
+    """Of the joined recording; empty where the run failed."""
+
+
+def perform_batch(
+    recording: Path, store: Path, database: Database, pool: WorkerPool, plan: BatchPlan
+) -> Performed:
+    """Run the batch workflow once, journaled."""
+    document = files("einthoven.workflow").joinpath("ecg", "batch.yaml").read_bytes()
+    clock = SystemClock()
+    functions = ecg_functions(str(store), plan.chunk_min * 60.0)
+    invoker = InProcess(functions, pool, holding(str(store)))
+    runs = WorkflowRuns(
+        database,
+        Conductor(invoker, slots=4 * plan.workers, clock=clock),
+        clock,
+        policy=Policy(concurrency=4 * plan.workers),
+        place_of=(lambda *_: "here") if plan.is_fused else None,
+    )
+    paths: list[str] = []
+    began_s = time.perf_counter()
+    run = runs.begin(document, {"ecgDataFilePath": str(recording)})
+    entry = asyncio.run(runs.drive(run, ended=paths.append))
+    took_s = time.perf_counter() - began_s
+    runs.close()
+    return Performed(took_s, len(paths), _findings(entry, store))
+
+
+def new_database(folder: Path) -> Database:
+    """An empty one for runs."""
     database = open_database(str(folder / "runs.db"))
     database.migrate()
     return database
@@ -153,8 +187,10 @@ def _database(folder: Path) -> Database:
 def _findings(entry: Entry, store: Path) -> bytes:
     if not isinstance(entry, Done):
         return b""
-    found = decode((store / entry.outputs["ecgDataFilePath"]).read_bytes(), "msgpack")
-    return encode(Ecg(findings=found.findings), "msgpack")
+    kept = FolderStore(store)
+    whole = joined_in(entry.outputs["ecgDataFilePath"], kept)
+    found = in_sequence(list(findings_in(whole, kept)))
+    return encode(Ecg(findings=found), "msgpack")
 
 
 def _alone(recording: Path, hours: float) -> bytes:
@@ -197,7 +233,7 @@ def bench_invocations() -> InvocationCost:
     plain_s = time.perf_counter() - began_s
     with (
         tempfile.TemporaryDirectory(prefix="einthoven-bench-") as folder,
-        closing(WorkflowRuns(_database(Path(folder)), conductor, clock)) as runs,
+        closing(WorkflowRuns(new_database(Path(folder)), conductor, clock)) as runs,
     ):
         began_s = time.perf_counter()
         asyncio.run(runs.drive(runs.begin(document, inputs)))

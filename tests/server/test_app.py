@@ -16,6 +16,7 @@ from einthoven.server.accounts import ROLES
 from einthoven.server.app import build_app
 from einthoven.server.engine import Nobody
 from einthoven.server.identities import Rates
+from einthoven.server.page_files import PAGES
 from einthoven.server.roles import ROUTES
 from einthoven.storage import open_database
 from einthoven.testing.serving import CHEAP, PASSWORD, Served, a_segment, packed, serving
@@ -145,10 +146,14 @@ def filled(path: str) -> str:
         number=999_999,
         device="none",
         patient="p1",
+        organisation="none",
+        grant="none",
+        key="0" * 16,
         alert=f"alt_{'0' * 24}",
         notification=f"msg_{'0' * 32}",
         upload=f"upl_{'0' * 24}",
         recording=f"rec_{'0' * 24}",
+        file="base.css",
     )
 
 
@@ -200,7 +205,7 @@ def test_every_route_is_in_the_table(sqlite_served: Served) -> None:
         for method in item
         if method in ("get", "head", "post", "put", "patch", "delete")
     }
-    beside = {("GET", path) for path in ("/schema/openapi.json", "/metrics")}
+    beside = {("GET", path) for path in ("/schema/openapi.json", "/metrics", *PAGES, "/pages/{file}")}
     assert documented == set(ROUTES) - beside
 
 

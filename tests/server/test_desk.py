@@ -12,7 +12,8 @@ from einthoven.errors import DatabaseUnavailable
 from einthoven.runtime.online import OnlinePath
 from einthoven.server import alert_tables
 from einthoven.server.desk import Desk, Raised
-from einthoven.server.engine import Engine, Recorded
+from einthoven.server.engine import Engine
+from einthoven.server.stream_plans import Recorded
 from einthoven.server.watch import Watch
 from einthoven.server.wire import Answer, Arrival
 from einthoven.signal.recording import Recording, Segment

@@ -14,7 +14,9 @@ from msgspec import UNSET
 from einthoven.clock import VirtualClock
 from einthoven.errors import DatabaseUnavailable, InputInvalid, SequenceReused
 from einthoven.runtime.online import OnlinePath
-from einthoven.server.engine import Engine, Nobody, Recorded, unpack_segment
+from einthoven.server.engine import Engine, Nobody
+from einthoven.server.kept_segments import unpack_segment
+from einthoven.server.stream_plans import Recorded
 from einthoven.server.wire import Answer, Arrival, answer_of, digest_of
 from einthoven.signal.recording import Segment
 from einthoven.storage import Connection, Database, Statements, open_database

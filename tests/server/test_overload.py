@@ -106,11 +106,11 @@ def test_segments_whose_sender_waits_are_not_held_up_by_those_that_can_wait(tmp_
     flood = Crowd(service, 24, "respond-async")
     heard: list[Heard] = []
     send_all(service, service.token(), "urgent", "", heard)
-    assert [status for _, _, status, _ in heard] == [200] * len(BODIES)
-    flood.wait()
     connection = open_database(service.database).connect()
     with connection.reading() as statements:
         ((waiting,),) = statements.rows("SELECT SUM(waiting) FROM streams")
     connection.close()
+    assert [status for _, _, status, _ in heard] == [200] * len(BODIES)
     assert waiting > 0, "the flood was over before the urgent ones were"
+    flood.wait()
     assert service.stop() == 0

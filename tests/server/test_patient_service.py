@@ -190,5 +190,7 @@ def test_the_page_carries_the_notice_and_nothing_from_elsewhere(service: Service
     assert "{{" not in page
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert not [word for word in ("https://", "@import", "src=") if word in page]
+    assert not [word for word in ("https://", "@import", "<style", "<script>") if word in page]
     assert service.token not in page
+    for path, status in (("/pages/load.js", 200), ("/pages/nothing.js", 404), ("/pages/..%2fapp.py", 404)):
+        assert service.ask(path, token=None)[0] == status

@@ -8,8 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from einthoven.functions import Ecg, analyse, encode
+from einthoven.functions import analyse, count_hours, own_part, split
+from einthoven.runtime.joined_findings import keep_joined
 from einthoven.server.recording_views import RecordingViews
+from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Recording, Segment
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import Database, FolderStore
@@ -45,22 +47,35 @@ def segments() -> list[Segment]:
     return segments_of_source(VirtualPatient(5, SCENE, duration_s=60.0 * MINUTES), START_NS)
 
 
-def analysed(lake: Lake, segments: list[Segment], device: str = "d", start_ns: int | None = None) -> int:
+def analysed(
+    lake: Lake,
+    segments: list[Segment],
+    device: str = "d",
+    start_ns: int | None = None,
+    hour_s: float = 3600.0,
+) -> int:
     """What these segments are as one recording, whose workflow has ended; its number."""
-    samples = np.concatenate([one.recording.counts[0] for one in segments]).astype(np.int32)
-    lead = segments[0].recording.info.leads[0]
-    ecg, _ = analyse(Ecg(samples=samples, gain=lead.gain, baseline=lead.baseline, lead=lead.name))
-    lake.store.put("findings/whole", encode(msgspec.structs.replace(ecg, samples=None), "msgpack"))
+    counts = np.concatenate([one.recording.counts for one in segments], axis=1)
+    samples = counts.shape[1]
+    recording = Recording(msgspec.structs.replace(segments[0].recording.info, samples=samples), counts)
+    name, _, _ = keep_joined(hours_of(recording, hour_s), lake.store, hour_s)
     file = RecordingFile("a.edf", f"{segments[0].sequence:064}")
     new = KeptRecording(org="main", patient="p", device=device, digest=file.sha256, files=(file,))
     with lake.connection.writing() as statements:
         kept, _ = add_recording(statements, new)
         statements.run(
-            "UPDATE recordings SET state = 'done', result = 'findings/whole', start_ns = ?, fs = 125.0, "
-            "samples = ? WHERE number = ?",
-            (segments[0].start_ns if start_ns is None else start_ns, samples.size, kept.number),
+            "UPDATE recordings SET state = 'done', result = ?, start_ns = ?, fs = 125.0, samples = ? "
+            "WHERE number = ?",
+            (name, segments[0].start_ns if start_ns is None else start_ns, samples, kept.number),
         )
     return kept.number
+
+
+def hours_of(recording: Recording, hour_s: float) -> Iterator[Findings]:
+    for chunk in count_hours(recording.info, hour_s):
+        findings = analyse(split(recording, chunk))[0].findings
+        assert findings is not None
+        yield own_part(findings, chunk)
 
 
 def publish(lake: Lake) -> None:
@@ -83,10 +98,12 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one[key][:2] == other[key][:2] for key in keys)
 
 
+@pytest.mark.parametrize("hour_s", [3600.0, 60.0, 77.0, 300.0])
 def test_a_recording_alone_says_what_its_stream_would_have_said(
-    lake: Lake, segments: list[Segment], database: Database, tmp_path: Path
+    lake: Lake, segments: list[Segment], hour_s: float
 ) -> None:
-    analysed(lake, segments)
+    """In however many parts its findings lie."""
+    analysed(lake, segments, hour_s=hour_s)
     lake.now_ns = UNTIL_NS
     publish(lake)
     recorded = said(lake, START_NS, UNTIL_NS)
@@ -167,6 +184,8 @@ def test_a_recording_without_a_time_is_in_no_view(lake: Lake, segments: list[Seg
 
 def test_analysed_anew_it_takes_its_own_place(lake: Lake, segments: list[Segment]) -> None:
     number = analysed(lake, segments)
+    with lake.connection.reading() as statements:
+        ((result,),) = statements.rows("SELECT result FROM recordings WHERE number = ?", (number,))
     lake.now_ns = UNTIL_NS
     publish(lake)
     first = said(lake, START_NS, UNTIL_NS)
@@ -177,7 +196,7 @@ def test_analysed_anew_it_takes_its_own_place(lake: Lake, segments: list[Segment
     publish(lake)
     assert said(lake, START_NS, UNTIL_NS) == first, "until then it is asked as it was"
     with lake.connection.writing() as statements:
-        assert end_recording(statements, number, "done", 1, result="findings/whole")
+        assert end_recording(statements, number, "done", 1, result=result)
     publish(lake)
     assert said(lake, START_NS, UNTIL_NS) == first
     with lake.connection.reading() as statements:

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 from einthoven.clock import SystemClock
-from einthoven.functions import Ecg, encode
-from einthoven.records import open_recording, recording_files, write_recording
+from einthoven.functions import Ecg, encode, in_sequence
+from einthoven.records import open_recording, recording_files, write_edf, write_recording
+from einthoven.records.ishne import write_ishne
 from einthoven.runtime.batch import analyse_source
+from einthoven.runtime.joined_findings import findings_in, joined_in
 from einthoven.runtime.upload_client import Destination, accepted, file_digest, send_file
 from einthoven.server.recording_runs import RecordingRuns
 from einthoven.server.running import RunningService, processes_under
@@ -63,6 +65,13 @@ def findings_of(path: Path, lead: int = 0, **described: Any) -> bytes:
     """What the unsplit recording gives."""
     with open_recording(path, **described) as source:
         found = analyse_source(source, lead, chunk_s=1e9)
+    return encode(Ecg(fs=found.fs, findings=found), "msgpack")
+
+
+def found_in(folder: Path, name: str) -> bytes:
+    """What is kept."""
+    store = FolderStore(folder)
+    found = in_sequence(list(findings_in(joined_in(name, store), store)))
     return encode(Ecg(fs=found.fs, findings=found), "msgpack")
 
 
@@ -126,7 +135,7 @@ def test_a_recording_gives_what_the_unsplit_one_gives(served: Served, record: Pa
     answer = device.get(f"/v1/recordings/{seen['id']}/result")
     assert answer.status_code == 200, answer.text
     result = answer.json()
-    assert (objects(served) / result["object"]).read_bytes() == findings_of(record)
+    assert found_in(objects(served), result["object"]) == findings_of(record)
     assert result["object"].startswith("findings/main/")
     assert sum(result["beats"]["classes"].values()) == result["beats"]["total"] > 9000
     kinds = {one["kind"] for one in result["episodes"]}
@@ -162,7 +171,7 @@ def test_each_lead_can_be_asked_for(served: Served, record: Path) -> None:
         assert (seen["state"], seen["lead"]) == ("done", name)
         wrong = awaited(device, sent(device, record, lead="nine").json()["id"])
     result = device.get(f"/v1/recordings/{seen['id']}/result").json()
-    assert (objects(served) / result["object"]).read_bytes() == findings_of(record, 1)
+    assert found_in(objects(served), result["object"]) == findings_of(record, 1)
     assert (wrong["state"], wrong["error"]["code"]) == ("failed", "input-invalid")
 
 
@@ -179,7 +188,29 @@ def test_a_file_that_does_not_describe_itself_is_read_as_its_sender_says(
         seen = awaited(device, device.post("/v1/recordings", json=body).json()["id"])
     result = device.get(f"/v1/recordings/{seen['id']}/result").json()
     assert result["fs"] == 250.0
-    assert (objects(served) / result["object"]).read_bytes() == findings_of(path, fs=250.0, gain=400)
+    assert found_in(objects(served), result["object"]) == findings_of(path, fs=250.0, gain=400)
+
+
+def test_files_of_other_formats_say_themselves_when_they_begin(served: Served, tmp_path: Path) -> None:
+    """EDF+ to the fraction that its first data record says, ISHNE to the second."""
+    source = VirtualPatient(3, SCENES["ectopy"], fs=250.0, duration_s=100.0)
+    info = msgspec.structs.replace(source.info, start_ns=1_795_600_800_250_000_000)
+    recording = Recording(info, source.read(0, info.samples))
+    write_edf(tmp_path / "a.edf", recording)
+    write_ishne(tmp_path / "b.ecg", recording)
+    device = served.device()
+    with analysing(served):
+        for name, start in (("a.edf", "2026-11-25T10:00:00.250000Z"), ("b.ecg", "2026-11-25T10:00:00Z")):
+            upload = send_whole(device, (tmp_path / name).read_bytes())
+            begun = device.post("/v1/recordings", json={"upload": upload})
+            assert begun.status_code == 202, begun.text
+            seen = awaited(device, begun.json()["id"])
+            assert (seen["state"], seen["startTime"], seen["fs"]) == ("done", start, 250.0)
+            result = device.get(f"/v1/recordings/{seen['id']}/result").json()
+            assert found_in(objects(served), result["object"]) == findings_of(tmp_path / name)
+        write_edf(tmp_path / "c.edf", Recording(source.info, recording.counts))
+        undated = send_whole(device, (tmp_path / "c.edf").read_bytes())
+        assert device.post("/v1/recordings", json={"upload": undated}).json()["where"] == "startTime"
 
 
 def test_an_object_of_the_operators_store_is_taken_too(served: Served, tmp_path: Path) -> None:
@@ -411,13 +442,14 @@ def test_whatever_is_killed_a_recording_arrives_and_is_analysed_once(
         service.restart()
         killed.append(what)
 
-    sizes: list[int] = []
+    begun = 0
 
     def told(count: int) -> None:
-        sizes.append(count)
-        if len(killed) < 2 and count > (len(killed) + 1) * 4_000_000:
+        nonlocal begun
+        if begun < 2 and count > (begun + 1) * 4_000_000:
+            begun += 1
             threading.Thread(target=kill_all, args=("upload",)).start()
-            while len(killed) < 1:
+            while begun == 1 and not killed:
                 time.sleep(0.01)
 
     destination = Destination(service.url, token, SystemClock(), patience_s=60)
@@ -426,6 +458,8 @@ def test_whatever_is_killed_a_recording_arrives_and_is_analysed_once(
         sha256, size = file_digest(path)
         done = send_file(destination, path, path.name, sha256, size, told)
         uploads.append(done.upload)
+    while len(killed) < begun:
+        time.sleep(0.01)
     assert killed
     body = {"uploads": uploads, "startTime": START, "patientId": "p1", "deviceId": "holter"}
     head = {"Content-Type": "application/json"}
@@ -451,7 +485,7 @@ def test_whatever_is_killed_a_recording_arrives_and_is_analysed_once(
     assert (again.status, again.value["id"]) == (200, seen["id"])
     destination.close()
     assert service.stop() == 0
-    assert (folder / "objects" / result["object"]).read_bytes() == findings_of(record)
+    assert found_in(folder / "objects", result["object"]) == findings_of(record)
     connection = open_database(database_url).connect()
     with connection.reading() as statements:
         runs = statements.rows("SELECT state FROM runs")

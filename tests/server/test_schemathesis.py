@@ -9,12 +9,13 @@ from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from einthoven.server.page_files import PAGES
 from einthoven.server.roles import ROUTES
 from einthoven.testing.serving import Served
 
 EXAMPLES = 200 if os.environ.get("EINTHOVEN_EXAMPLES") == "thorough" else 25
 """Of each mode; a route costs about a second."""
-BESIDE = ("/schema/openapi.json", "/metrics", "/v1/events")
+BESIDE = ("/schema/openapi.json", "/metrics", "/v1/events", *PAGES, "/pages/{file}")
 """Not of the framework, or without an end."""
 DOCUMENTED = [route for route in ROUTES if route[1] not in BESIDE]
 
@@ -28,6 +29,12 @@ def _as_it_is(_context, value):
 @schemathesis.serializer("application/offset+octet-stream")
 def _a_piece(_context, value):
     """Bytes are sent as they are."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.serializer("application/vnd.einthoven.sealed")
+def _sealed(_context, value):
+    """What opens nobody here."""
     return value if isinstance(value, bytes) else str(value).encode()
 
 
@@ -50,10 +57,17 @@ BEYOND = {
     ("POST", "/v1/alerts/{alert}/suppress"): [positive_data_acceptance],
     ("PUT", "/v1/rules"): [positive_data_acceptance],
     ("PUT", "/v1/patients/{patient}/rules"): [positive_data_acceptance],
+    ("PUT", "/v1/patients/{patient}/consent"): [positive_data_acceptance],
+    ("POST", "/v1/patients/{patient}/grants"): [positive_data_acceptance],
+    ("GET", "/v1/audit-events"): [positive_data_acceptance],
     ("GET", "/v1/patients/{patient}/trends"): [positive_data_acceptance],
     ("GET", "/v1/patients/{patient}/summary"): [positive_data_acceptance],
     ("GET", "/v1/patients/{patient}/beats"): [positive_data_acceptance],
     ("GET", "/v1/patients/{patient}/quality"): [positive_data_acceptance],
+    ("GET", "/v1/patients/{patient}/ecg"): [positive_data_acceptance],
+    ("GET", "/v1/fhir/Patient/{patient}/Observation"): [positive_data_acceptance],
+    ("GET", "/v1/fhir/Patient/{patient}/DiagnosticReport"): [positive_data_acceptance],
+    ("GET", "/v1/fhir/Patient/{patient}/$export"): [positive_data_acceptance],
 }
 """What a schema does not say: that one field needs another, that 3.0 is no integer here, that base64 has an
 even number of bytes, that a batch with a bad segment is answered with 207, that a span ends after it begins

@@ -28,6 +28,7 @@ __all__ = [
     "add_user",
     "bearers",
     "change_user",
+    "check_org",
     "drop_ended_sessions",
     "ensure_main",
     "epoch",
@@ -61,6 +62,8 @@ class Organisation(msgspec.Struct, frozen=True):
     org: str
     name: str
     created_ns: int
+    access: str = "open"
+    """Whether a role is enough to see its patients: open or granted."""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -144,7 +147,8 @@ def ensure_main(statements: Statements, now_ns: int) -> None:
 def list_organisations(statements: Statements) -> list[Organisation]:
     """All of them, by name."""
     return [
-        Organisation(*row) for row in statements.rows("SELECT org, name, created_ns FROM orgs ORDER BY org")
+        Organisation(*row)
+        for row in statements.rows("SELECT org, name, created_ns, access FROM orgs ORDER BY org")
     ]
 
 
@@ -169,7 +173,7 @@ def add_user(
     """
     _check(name, USER, "name", "Use 1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first.")
     patient = _patient_of(role, patient)
-    _check_org(statements, org)
+    check_org(statements, org)
     rows = statements.rows(
         "INSERT INTO users (org, name, role, patient, hash, created_ns) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (org, name) DO NOTHING RETURNING id",
@@ -303,7 +307,7 @@ def issue(
             raise InputInvalid(
                 "only a device's token is for one patient.", where=field, remedy=f"Leave {field} out."
             )
-    _check_org(statements, org)
+    check_org(statements, org)
     secret = new_token(kind)
     expires_ns = None if lifetime_s is None else now_ns + round(lifetime_s * 1e9)
     rows = statements.rows(
@@ -448,7 +452,8 @@ _BEARERS: Final = (
 )
 
 
-def _check_org(statements: Statements, org: str) -> None:
+def check_org(statements: Statements, org: str) -> None:
+    """Raise `NotFound` where there is no such organisation."""
     if not statements.rows("SELECT 1 FROM orgs WHERE org = ?", (org,)):
         raise NotFound("there is no such organisation.", where="organisation", remedy="Make it first.")
 

@@ -17,18 +17,21 @@ from einthoven.alerts import (
     acknowledge,
     assign,
     close,
+    escalate,
     mark_of,
     resume,
     sign,
     suppress,
 )
-from einthoven.errors import InputInvalid, NotFound
+from einthoven.errors import AccessDenied, InputInvalid, NotFound
 from einthoven.names import PSEUDONYM
 from einthoven.server import alert_tables
+from einthoven.server.access import alerts_seen
 from einthoven.server.delivery.outbox import DeadLetter
 from einthoven.server.identities import Person
+from einthoven.server.ledger_entries import keep_steps
 from einthoven.server.reception import Reception
-from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, UserName, instant, own_patient
+from einthoven.server.requests import Asker, Limit, Parts, PseudonymInPath, Seeing, UserName, instant
 from einthoven.server.sql_outbox import dead_letters, revive
 from einthoven.storage.database import Statements
 
@@ -158,14 +161,16 @@ class Retried(msgspec.Struct, frozen=True, rename="camel"):
 async def alerts(
     reception: Parts,
     person: Asker,
+    sight: Seeing,
     patient: Annotated[str | None, Parameter(pattern=PSEUDONYM, description="Of one patient only.")] = None,
     limit: Limit = 100,
 ) -> AlertList:
-    """Alerts that are not closed: the most urgent first, of those the oldest."""
-    if person.role == "patient":
-        patient = own_patient(person, patient or person.patient)
+    """Alerts that are not closed: the most urgent first, of those the oldest.
+
+    Whoever asks sees those of the patients that they may see; administrators those that no ECG shows.
+    """
     found = await reception.connections.read(
-        lambda s: alert_tables.open_alerts(s, person.org, patient, limit)
+        lambda s: alert_tables.open_alerts(s, person.org, patient, limit, alerts_seen(sight))
     )
     return AlertList([seen(one) for one in found])
 
@@ -176,8 +181,6 @@ async def alert_detail(reception: Parts, person: Asker, alert: AlertInPath) -> A
 
     def question(statements: Statements) -> AlertDetail:
         found = alert_tables.read_alert(statements, person.org, alert)
-        if person.role == "patient":
-            own_patient(person, found.patient)
         steps = alert_tables.read_steps(statements, person.org, alert)
         return AlertDetail(seen(found), [_step(one) for one in steps])
 
@@ -201,6 +204,16 @@ async def assign_alert(
     """Somebody is to see to it."""
     return await _answer(
         reception, person, alert, lambda a, r, at: assign(a, r, at, to=data.to, by=person.user, why=data.why)
+    )
+
+
+@post("/v1/alerts/{alert:str}/escalate", status_code=200)
+async def escalate_alert(
+    reception: Parts, person: Asker, alert: AlertInPath, data: JSONBody[Step]
+) -> AlertSeen:
+    """Tell the next rung of the ladder now, without waiting for the time that this one has."""
+    return await _answer(
+        reception, person, alert, lambda a, r, at: escalate(a, r, at, by=person.user, why=data.why)
     )
 
 
@@ -286,6 +299,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     alert_detail,
     acknowledge_alert,
     assign_alert,
+    escalate_alert,
     suppress_alert,
     resume_alert,
     close_alert,
@@ -309,9 +323,16 @@ async def _answer(
 
     def change(statements: Statements) -> Change:
         found = alert_tables.read_alert(statements, person.org, alert)
-        rules = alert_tables.rules_for(statements, person.org, found.patient, reception.keys)
+        if found.condition == "emergency_access" and person.role != "admin":
+            raise AccessDenied(
+                "whether an emergency was one, administrators look into.",
+                where="alert",
+                remedy="Ask an administrator.",
+            )
+        rules = alert_tables.rules_for(statements, person.org, found.ruled_by, reception.keys)
         made = step(found, rules, now_ns)
         alert_tables.store(statements, (made,), rules)
+        keep_steps(statements, (made,))
         return made
 
     return seen((await reception.connections.write(change)).alert)

@@ -22,7 +22,7 @@ from einthoven.alerts import (
     rules_in_force,
 )
 from einthoven.errors import Conflict, NotFound, RulesRefused
-from einthoven.storage.database import Row, Statements
+from einthoven.storage.database import Row, Statements, within
 
 __all__ = [
     "add_rules",
@@ -31,6 +31,7 @@ __all__ = [
     "load_patient",
     "newest_change",
     "open_alerts",
+    "open_alerts_of",
     "patients_with_rules",
     "put_notifications",
     "read_alert",
@@ -82,7 +83,7 @@ def load_patient(
 
 
 def store(statements: Statements, changes: Sequence[Change], rules: AlertRules) -> list[Notification]:
-    """Write what happened, and who is to be told of it.
+    """Write what happened, and who is to be told of it; `ledger_entries.keep_steps` comes after the last.
 
     Raises
     ------
@@ -185,20 +186,43 @@ def read_steps(statements: Statements, org: str, alert_id: str) -> list[LifeStep
     return [_STEP.decode(row[0]) for row in rows]
 
 
-def open_alerts(statements: Statements, org: str, patient: str | None, limit: int) -> list[Alert]:
-    """Alerts that are not closed: the most urgent first, of those the oldest."""
-    if patient is None:
-        rows = statements.rows(
-            "SELECT content FROM alerts WHERE org = ? AND is_open = 1 "
-            "ORDER BY urgency, raised_ns, id LIMIT ?",
-            (org, limit),
-        )
-    else:
-        rows = statements.rows(
-            "SELECT content FROM alerts WHERE org = ? AND patient = ? AND is_open = 1 "
-            "ORDER BY urgency, raised_ns, id LIMIT ?",
-            (org, patient, limit),
-        )
+def open_alerts(
+    statements: Statements,
+    org: str,
+    patient: str | None,
+    limit: int,
+    seen: tuple[str, Sequence[object]] = ("1 = 1", ()),
+) -> list[Alert]:
+    """Alerts that are not closed: the most urgent first, of those the oldest.
+
+    Parameters
+    ----------
+    seen : a condition on their rows, and its values; the others are left out.
+    """
+    which, values = ("", ()) if patient is None else (" AND patient = ?", (patient,))
+    rows = statements.rows(
+        f"SELECT content FROM alerts WHERE org = ?{which} AND is_open = 1 AND {seen[0]} "  # noqa: S608
+        "ORDER BY urgency, raised_ns, id LIMIT ?",
+        (org, *values, *seen[1], limit),
+    )
+    return [_ALERT.decode(row[0]) for row in rows]
+
+
+def open_alerts_of(
+    statements: Statements,
+    org: str,
+    patients: Sequence[str],
+    seen: tuple[str, Sequence[object]] = ("1 = 1", ()),
+) -> list[Alert]:
+    """Alerts of some patients that are not closed; of those that a condition on their rows leaves."""
+    rows = statements.rows(
+        within(
+            "SELECT content FROM alerts WHERE org = ? AND is_open = 1 AND patient IN (*) "  # noqa: S608
+            f"AND {seen[0]} ORDER BY urgency, raised_ns, id",
+            len(patients),
+        ),
+        (org, *patients, *seen[1]),
+    )
     return [_ALERT.decode(row[0]) for row in rows]
 
 
@@ -292,10 +316,13 @@ def rules_for(statements: Statements, org: str, patient: str, keys: Mapping[str,
 
 def apply_rules(statements: Statements, rules: AlertRules) -> None:
     """Reckon anew what the clock has to do with the open alerts that new rules concern."""
-    own = "SELECT content FROM alerts WHERE org = ? AND is_open = 1 AND patient = ? ORDER BY id /*lock*/"
+    own = (
+        "SELECT content FROM alerts WHERE org = ? AND is_open = 1 AND patient = ? "
+        "AND condition <> 'emergency_access' ORDER BY id /*lock*/"
+    )
     others = (
-        "SELECT content FROM alerts WHERE org = ? AND is_open = 1 "
-        "AND patient NOT IN (SELECT patient FROM alert_rules WHERE org = ?) ORDER BY id /*lock*/"
+        "SELECT content FROM alerts WHERE org = ? AND is_open = 1 AND (condition = 'emergency_access' "
+        "OR patient NOT IN (SELECT patient FROM alert_rules WHERE org = ?)) ORDER BY id /*lock*/"
     )
     sql, of = (own, rules.patient) if rules.patient else (others, rules.org)
     rows = statements.rows(sql, (rules.org, of))

@@ -16,24 +16,44 @@ from einthoven.errors import DefectError
 from einthoven.notice import NOTICE
 from einthoven.server import (
     alert_routes,
+    audit_routes,
+    consent_routes,
     events,
+    fhir_routes,
+    figure_routes,
+    grant_routes,
     health_routes,
     ingest_document,
+    ledger_routes,
+    payload_routes,
     people_routes,
     problems,
     recording_routes,
+    region_routes,
+    report_routes,
+    session_routes,
     stream_routes,
+    strip_routes,
     token_routes,
     upload_document,
     view_routes,
+    ward_routes,
 )
 from einthoven.server.documenting import describe, document
 from einthoven.server.events import EVENTS_PATH, Feed, events_route
 from einthoven.server.ingest import RETRY_AFTER_S, IngestRoute, Receive, Scope, Send
 from einthoven.server.logs import place_of
+from einthoven.server.page_files import page_routes
 from einthoven.server.passwords import PasswordCost
 from einthoven.server.reception import Reception, Service
-from einthoven.server.requests import StrictRequest, let_in, party_behind, person_of, reception_of
+from einthoven.server.requests import (
+    StrictRequest,
+    let_in,
+    party_behind,
+    person_of,
+    reception_of,
+    sight_behind,
+)
 from einthoven.server.uploads import UPLOADS_PATH, UploadsRoute
 from einthoven.version import __version__
 
@@ -52,7 +72,7 @@ _HEADERS: Final = (
     (b"x-frame-options", b"DENY"),
 )
 _RETRY: Final = (b"retry-after", str(RETRY_AFTER_S).encode())
-_OF_STATUS: Final = {401: (b"www-authenticate", b"Bearer"), 429: _RETRY, 503: _RETRY}
+_OF_STATUS: Final = {401: ((b"www-authenticate", b"Bearer"),), 429: (_RETRY,), 503: (_RETRY,)}
 """What an answer of such a status carries too."""
 
 
@@ -126,10 +146,9 @@ class _Guarded:
         if message["type"] == "http.response.start":
             self.has_begun = True
             given = list(message.get("headers", ()))
-            wanted = _OF_STATUS.get(message["status"])
-            if wanted is not None and wanted[0] not in [name.lower() for name, _ in given]:
-                given.append(wanted)
-            message["headers"] = [*given, *_HEADERS]
+            named = {name.lower() for name, _ in given}
+            also = (*_HEADERS, *_OF_STATUS.get(message["status"], ()))
+            message["headers"] = [*given, *(one for one in also if one[0] not in named)]
         await self._send(message)
 
 
@@ -162,11 +181,13 @@ def build_app(
         service.intake,
         service.identities.sender,
         service.clock,
+        unseal=reception.payloads.open,
+        is_plain_taken=service.settings.sealed == "accepted",
         body_max_bytes=service.settings.body_max_bytes,
         spans=service.spans,
     )
 
-    feed = Feed(service.database)
+    feed = Feed(service.database, service.clock)
     listening = events_route(feed, service.identities)
 
     async def close() -> None:
@@ -179,17 +200,30 @@ def build_app(
             *alert_routes.HANDLERS,
             *events.HANDLERS,
             *people_routes.HANDLERS,
+            *session_routes.HANDLERS,
+            *grant_routes.HANDLERS,
+            *audit_routes.HANDLERS,
             *token_routes.HANDLERS,
+            *ward_routes.HANDLERS,
             *stream_routes.HANDLERS,
+            *payload_routes.HANDLERS,
+            *strip_routes.HANDLERS,
             *view_routes.HANDLERS,
+            *consent_routes.HANDLERS,
+            *fhir_routes.HANDLERS,
             *upload_document.HANDLERS,
             *recording_routes.HANDLERS,
+            *report_routes.HANDLERS,
+            *region_routes.HANDLERS,
+            *ledger_routes.HANDLERS,
+            *figure_routes.HANDLERS,
             *health_routes.HANDLERS,
         ],
         dependencies={
             "reception": Provide(reception_of, sync_to_thread=False),
             "person": Provide(person_of, sync_to_thread=False),
             "party": Provide(party_behind, sync_to_thread=False),
+            "sight": Provide(sight_behind, sync_to_thread=False),
         },
         state=State({"reception": reception}),
         guards=[let_in],
@@ -216,6 +250,7 @@ def build_app(
             ("POST", "/v1/segments"): ingest,
             ("GET", EVENTS_PATH): listening,
             ("WEBSOCKET", EVENTS_PATH): listening,
+            **page_routes(),
             **front,
         },
         feed,

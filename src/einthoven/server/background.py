@@ -14,17 +14,24 @@ from types import FrameType
 from typing import Final
 
 from einthoven.clock import SystemClock
+from einthoven.server.anchor_keeper import LOOKS_EVERY_S, AnchorKeeper
 from einthoven.server.batch_views import BatchLayer
+from einthoven.server.data_gate import DataGate
 from einthoven.server.desk import Desk, Raised, limits_of
 from einthoven.server.jobs import Job, Jobs
 from einthoven.server.keys import signing_keys
+from einthoven.server.ledger_keeper import LedgerKeeper
 from einthoven.server.logs import configure_logs
-from einthoven.server.metrics import count_alerts
+from einthoven.server.metrics import count_alerts, families
+from einthoven.server.movements import Movements
+from einthoven.server.placing import Placing
 from einthoven.server.real_time_views import SpeedLayer
 from einthoven.server.recording_runs import RecordingRuns
 from einthoven.server.recording_views import RecordingViews
+from einthoven.server.region_figures import figures_in
 from einthoven.server.sealing import Sealer
 from einthoven.server.settings import Settings, handed_over
+from einthoven.server.site_managing import SiteManaging
 from einthoven.server.sql_outbox import forget_heartbeats
 from einthoven.server.upload_expiry import UploadExpiry
 from einthoven.server.watch import Watch
@@ -59,7 +66,7 @@ def main() -> None:
         one.stop(settings.drain_s)
 
 
-def _jobs(settings: Settings) -> tuple[Jobs | RecordingRuns, ...]:
+def _jobs(settings: Settings) -> tuple[Jobs | RecordingRuns | SiteManaging, ...]:
     """The watch over alerts, and apart from it what may take long: no ladder waits for an object store."""
     database, clock = open_database(settings.database_url), SystemClock()
     watch = Watch(Desk(signing_keys(settings.folder)), _raised)
@@ -71,8 +78,10 @@ def _jobs(settings: Settings) -> tuple[Jobs | RecordingRuns, ...]:
         Job("clock", 1.0, watch.pass_clock),
         Job("devices", 10.0, watch.look_at_devices),
         Job("channels", 5.0, watch.look_at_channels),
+        Job("emergencies", 5.0, watch.look_at_emergencies),
         Job("heartbeats", 30.0, watch.beat),
     )
+    movements = Movements(after_s=settings.movements_s, tier=settings.tier)
     keeping = (
         Job("seal", 1.0, sealer.seal),
         Job("tidy", 1.0, _tidy),
@@ -87,10 +96,27 @@ def _jobs(settings: Settings) -> tuple[Jobs | RecordingRuns, ...]:
         Job("real-time-views", 10.0, SpeedLayer().keep),
         Job("needless-views", 60.0, batch.tidy),
     )
+    ledgers = LedgerKeeper(settings.folder, Desk(signing_keys(settings.folder)), _raised)
+    prompt: tuple[Job, ...] = (
+        Job("checkpoints", 1.0, ledgers.sign),
+        Job("movements", 1.0, movements.enter),
+    )
+    if settings.segments_in == "regions":
+        path = settings.policy_path
+        gate = None if path is None else DataGate(path, lambda: placing.regions, clock)
+        placing = Placing(settings.continuum_path, lambda: figures_in(families()), gate)
+        prompt = (*prompt, Job("placements", 1.0, placing.place))
+    anchors = AnchorKeeper(settings, Desk(signing_keys(settings.folder)), _raised)
+    anchoring = (Job("anchors", min(LOOKS_EVERY_S, settings.anchor_every_s), anchors.anchor),)
+    sites = (SiteManaging(settings, database, f"{holder}-site"),) if settings.nodes_nats else ()
     return (
+        *sites,
+        *([Jobs(database, clock, f"{holder}-anchoring", anchoring)] if settings.chain_url else []),
         Jobs(database, clock, f"{holder}-watching", watching),
         Jobs(database, clock, f"{holder}-keeping", keeping),
         Jobs(database, clock, f"{holder}-viewing", viewing),
+        Jobs(database, clock, f"{holder}-prompt", prompt),
+        Jobs(database, clock, f"{holder}-verifying", (Job("ledgers", 900.0, ledgers.verify),)),
         RecordingRuns(database, clock, settings, f"{holder}-recordings"),
     )
 

@@ -22,7 +22,7 @@ import numpy as np
 from einthoven.errors import CallerError, Conflict, DefectError, EinthovenError, StateUnreadable
 from einthoven.functions import Ecg, PatientState, analyse, decode_state, encode_state
 from einthoven.runtime.online import Advanced, Placed, Stream, advance_all, place
-from einthoven.server.engine import segment_kept
+from einthoven.server.kept_segments import segment_kept
 from einthoven.server.logs import place_of
 from einthoven.server.metrics import METRICS
 from einthoven.server.view_days import made_row, parts_in, put_part

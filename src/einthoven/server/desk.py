@@ -13,7 +13,8 @@ from einthoven.alerts import (
     sightings_of,
 )
 from einthoven.server import alert_tables
-from einthoven.server.engine import Recorded
+from einthoven.server.ledger_entries import keep_steps
+from einthoven.server.stream_plans import Recorded
 from einthoven.signal.findings import Condition
 from einthoven.signal.rules import Criteria
 from einthoven.storage.database import Statements
@@ -88,6 +89,7 @@ class Desk:
             notifications += alert_tables.store(statements, these, rules)
             changes += these
             told[one.stream] = conditions
+        keep_steps(statements, changes)
         return Raised(tuple(changes), tuple(notifications), told)
 
     @staticmethod

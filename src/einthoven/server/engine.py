@@ -7,7 +7,7 @@ which another engine was faster with a stream does that stream again from what t
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,38 +17,50 @@ from einthoven.errors import (
     Conflict,
     DefectError,
     EinthovenError,
+    EnvelopeReplayed,
     InputInvalid,
     Overloaded,
     SequenceReused,
     StateUnreadable,
 )
-from einthoven.functions import PatientState, decode_state, encode_state
-from einthoven.runtime.online import Placed, Stream, advance_all, check_set_up, place
+from einthoven.functions import PatientState
+from einthoven.runtime.hosted import ANALYSES
+from einthoven.runtime.online import Placed, Stream, check_set_up, place
+from einthoven.runtime.segment_analysis import Analysed, Analyst, CarriedState, Following, analyse_here
+from einthoven.server.data_gate import Admitted, DataGate, Patient
+from einthoven.server.kept_segments import unpack_segment
+from einthoven.server.payload_tables import keep_windows
+from einthoven.server.stream_plans import (
+    Entry,
+    Known,
+    Plan,
+    Recorded,
+    pack_plan,
+    patient_of,
+    recorded_in,
+    resumed,
+)
+from einthoven.server.stream_tables import (
+    claim_stream,
+    locked_versions,
+    read_stream,
+    read_versions,
+    store_plans,
+)
 from einthoven.server.wire import (
     Answer,
     Arrival,
     answer_of,
     decode_answer,
     digest_of,
-    encode_answer,
     utc_text,
 )
-from einthoven.signal.findings import Findings
-from einthoven.signal.recording import Lead, Recording, RecordingInfo, Segment
+from einthoven.signal.recording import Segment
 from einthoven.signal.rules import Criteria
-from einthoven.storage.blocks import KeptSegment, block_of, segment_of
-from einthoven.storage.database import Connection, Row, Statements, within
+from einthoven.storage.database import Connection, Statements
+from einthoven.trust.replay import ReplayWindow
 
-__all__ = [
-    "Engine",
-    "Follower",
-    "Nobody",
-    "Outcome",
-    "Recorded",
-    "pack_segment",
-    "segment_kept",
-    "unpack_segment",
-]
+__all__ = ["Engine", "Follower", "Nobody", "Outcome"]
 
 Outcome = Answer | EinthovenError
 
@@ -57,70 +69,6 @@ _KEPT: Final = 20_000
 """Streams kept in memory; the others are read again."""
 _ATTEMPTS: Final = 12
 """How often a batch is done again because others were faster, before it is given back."""
-
-
-class _Known(msgspec.Struct, eq=False):
-    """One stream as this engine last saw it committed."""
-
-    id: int
-    patient: str
-    version: int
-    waiting: int
-    """Segments that were accepted and not analysed."""
-    stream: Stream
-    state: PatientState
-
-
-class Recorded(msgspec.Struct, frozen=True, eq=False):
-    """What one segment found, for whoever takes part in the transaction."""
-
-    org: str
-    patient: str
-    stream: int
-    findings: Findings
-    start_ns: int
-    received_ns: int
-    is_last: bool = False
-    """The stream ends here."""
-    is_anew: bool = False
-    """It began anew with this segment: what was before goes on no more."""
-
-
-class _Entry(msgspec.Struct, eq=False):
-    """One segment to be written."""
-
-    index: int | None
-    """Its place among the arrivals; None for one that was waiting."""
-    arrival: Arrival
-    digest: int
-    answer: Answer
-    start_ns: int
-    is_new: bool
-    """Whether its samples are not in the journal yet."""
-    placed: Placed | None = None
-    """None where it is not to be analysed now."""
-    findings: Findings | None = None
-    block: bytes = b""
-    """Its samples as the journal keeps them."""
-    kept: bytes | None = None
-    """Its answer as it is kept."""
-
-
-class _Plan(msgspec.Struct, eq=False):
-    """What is to be written of one stream, if nobody else was faster."""
-
-    key: tuple[str, str]
-    known: _Known | None
-    after: Stream
-    state: PatientState
-    waiting: int
-    entries: list[_Entry]
-    indices: list[int]
-    """Arrivals that are done again where somebody was."""
-    packed: bytes = b""
-    """The state."""
-    skew_ns: int | None = None
-    """How much later the newest segment arrived than its last sample was taken, by the device's clock."""
 
 
 class Follower(Protocol):
@@ -162,17 +110,27 @@ class Nobody:
 
 
 class Engine:
-    """Analyses and commits; for one thread."""
+    """Analyses and commits; for one thread.
+
+    Parameters
+    ----------
+    analyst : who analyses the segments: this process, or regions.
+    gate : says which regions may have what; None: all.
+    """
 
     def __init__(
         self,
         connection: Connection,
         follower: Follower | None = None,
+        analyst: Analyst = analyse_here,
+        gate: DataGate | None = None,
     ) -> None:
         self._connection = connection
+        self._gate = gate
+        self._analyst = analyst
         self._follower = follower or Nobody()
         self._limits: dict[tuple[str, str], Criteria | None] = {}
-        self._streams: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._streams: OrderedDict[tuple[str, str], Known] = OrderedDict()
 
     def close(self) -> None:
         """End its conversation with the database."""
@@ -215,7 +173,7 @@ class Engine:
             rows = statements.rows(
                 "SELECT org, device FROM streams WHERE waiting > 0 ORDER BY seen_ns LIMIT ?", (most,)
             )
-        plans: list[_Plan] = []
+        plans: list[Plan] = []
         left = most
         for org, device in rows:
             if left <= 0:
@@ -226,7 +184,7 @@ class Engine:
                 if known is None or not known.waiting:
                     continue
                 self._look(statements, [(org, known.patient)])
-            plan = _Plan((org, device), known, known.stream, known.state, known.waiting, [], [])
+            plan = resumed((org, device), known)
             self._take_waiting(plan, None, None, most=left)
             left -= len(plan.entries)
             plans.append(plan)
@@ -245,13 +203,13 @@ class Engine:
         with self._connection.reading() as statements:
             self._look(statements, {(one.org, one.segment.patient) for one in arrivals})
             if cached:
-                versions = _versions(
-                    statements.rows(
-                        within("SELECT id, version FROM streams WHERE id IN (*)", len(cached)), list(cached)
-                    )
-                )
+                now = read_versions(statements, list(cached))
+                for id_, (_, region) in now.items():
+                    self._streams[cached[id_]].region = region
                 stale += [
-                    key for id_, key in cached.items() if versions.get(id_) != self._streams[key].version
+                    key
+                    for id_, key in cached.items()
+                    if id_ not in now or now[id_][0] != self._streams[key].version
                 ]
             self._read_streams(statements, stale)
 
@@ -261,9 +219,9 @@ class Engine:
 
     def _read_streams(self, statements: Statements, keys: Sequence[tuple[str, str]]) -> None:
         for org, device in keys:
-            rows = statements.rows(_STREAM, (org, device))
-            if rows:
-                self._streams[org, device] = _known(rows[0])
+            known = read_stream(statements, org, device)
+            if known is not None:
+                self._streams[org, device] = known
             else:
                 self._streams.pop((org, device), None)
 
@@ -271,13 +229,13 @@ class Engine:
 
     def _plan(
         self, indices: Sequence[int], arrivals: Sequence[Arrival], outcomes: list[Outcome | None]
-    ) -> _Plan | None:
+    ) -> Plan | None:
         """Analyse the segments of one stream as far as nothing speaks against it."""
         first = arrivals[indices[0]]
         key = (first.org, first.segment.device)
         known = self._streams.get(key)
         stream = known.stream if known else None
-        plan: _Plan | None = None
+        plan: Plan | None = None
         for index in indices:
             arrival = arrivals[index]
             try:
@@ -288,10 +246,11 @@ class Engine:
                         remedy="Give each patient's device its own name.",
                     )
                 if plan is None and known is not None:
-                    plan = _Plan(key, known, known.stream, known.state, known.waiting, [], [])
+                    plan = resumed(key, known)
+                window = self._window(plan, arrival)
                 before = plan.after if plan else stream
                 if before is not None and arrival.segment.sequence < before.next_sequence:
-                    outcomes[index] = self._seen(plan, index, arrival)
+                    outcomes[index] = self._seen(plan, index, arrival, window)
                     continue
                 if arrival.mode == "accept" and plan is not None and plan.waiting:
                     outcome = self._kept(plan, arrival)
@@ -313,21 +272,42 @@ class Engine:
                 outcomes[index] = error
                 continue
             if plan is None:
-                plan = _Plan(key, None, after, PatientState(), 0, [], [])
+                plan = Plan(key, None, after, CarriedState(PatientState()), 0, [], [])
             plan.after = after
+            _take_envelope(plan, arrival, window)
             plan.waiting += placed is None
             plan.skew_ns = arrival.received_ns - _end_ns(arrival.segment)
             plan.indices.append(index)
             answer = Answer(arrival.segment.sequence, "accepted")
             digest = digest_of(arrival.segment)
-            plan.entries.append(_Entry(index, arrival, digest, answer, after.start_ns, True, placed))
+            plan.entries.append(Entry(index, arrival, digest, answer, after.start_ns, True, placed))
         return plan
 
     def _place(self, before: Stream | None, arrival: Arrival) -> Placed:
         limits = self._limits.get((arrival.org, arrival.segment.patient))
         return place(before, arrival.segment, is_last=arrival.is_last, criteria=limits)
 
-    def _seen(self, plan: _Plan | None, index: int, arrival: Arrival) -> Outcome | None:
+    def _window(self, plan: Plan | None, arrival: Arrival) -> ReplayWindow:
+        """The device's window when the arrival's envelope is taken.
+
+        Of an envelope that was taken before, what is on disk is answered again: it is a repetition.
+
+        Raises
+        ------
+        EnvelopeReplayed : it was taken before, and this was not in it. SequenceReused : nor was this content.
+        """
+        window = plan.window if plan else ReplayWindow()
+        envelope = arrival.envelope
+        if envelope is None or (plan and plan.envelopes.get(envelope.sequence) == envelope.tag):
+            return window
+        try:
+            return window.after(envelope.sequence)
+        except EnvelopeReplayed:
+            if plan is None or self._kept(plan, arrival) is None:
+                raise
+            return window
+
+    def _seen(self, plan: Plan | None, index: int, arrival: Arrival, window: ReplayWindow) -> Outcome | None:
         """The answer to a segment whose turn is over: the first one again, or late."""
         if plan is None:
             raise DefectError("a segment is late in a stream that is not known.")
@@ -337,10 +317,11 @@ class Engine:
         sequence, digest = arrival.segment.sequence, digest_of(arrival.segment)
         answer = Answer(sequence, "late", start_time=utc_text(plan.after.start_ns))
         plan.indices.append(index)
-        plan.entries.append(_Entry(index, arrival, digest, answer, plan.after.start_ns, is_new=True))
+        plan.entries.append(Entry(index, arrival, digest, answer, plan.after.start_ns, is_new=True))
+        _take_envelope(plan, arrival, window)
         return None
 
-    def _kept(self, plan: _Plan, arrival: Arrival) -> Answer | None:
+    def _kept(self, plan: Plan, arrival: Arrival) -> Answer | None:
         """The answer to a segment that is on disk already."""
         if plan.known is None:
             return None
@@ -355,7 +336,7 @@ class Engine:
             raise _reused()
         return _again(arrival.segment.sequence, rows[0][1])
 
-    def _waiting_entry(self, plan: _Plan, waiting: Arrival, digest: int, index: int | None) -> _Entry:
+    def _waiting_entry(self, plan: Plan, waiting: Arrival, digest: int, index: int | None) -> Entry:
         """A segment that was accepted, at its place; one that fits nowhere is left to the batch layer."""
         sequence = waiting.segment.sequence
         try:
@@ -364,13 +345,13 @@ class Engine:
             placed = None
         if placed is None:
             late = Answer(sequence, "late", start_time=utc_text(plan.after.start_ns))
-            return _Entry(index, waiting, digest, late, plan.after.start_ns, is_new=False)
+            return Entry(index, waiting, digest, late, plan.after.start_ns, is_new=False)
         plan.after = placed.after
         answer = Answer(sequence, "accepted")
-        return _Entry(index, waiting, digest, answer, placed.after.start_ns, is_new=False, placed=placed)
+        return Entry(index, waiting, digest, answer, placed.after.start_ns, is_new=False, placed=placed)
 
     def _take_waiting(
-        self, plan: _Plan, index: int | None, arrival: Arrival | None, *, most: int = _LAST
+        self, plan: Plan, index: int | None, arrival: Arrival | None, *, most: int = _LAST
     ) -> bool:
         """Analyse what was accepted up to this arrival; whether it is one of them."""
         if plan.known is None:
@@ -403,17 +384,22 @@ class Engine:
 
     # ---------------------------------------------------------------- analyse
 
-    @staticmethod
-    def _analyse(plans: Sequence[_Plan], outcomes: list[Outcome | None]) -> list[_Plan]:
+    def _analyse(self, plans: Sequence[Plan], outcomes: list[Outcome | None]) -> list[Plan]:
         """Find what there is to find; the plans that can be written."""
         entries = [[entry for entry in plan.entries if entry.placed is not None] for plan in plans]
-        streams = [
-            ([entry.placed for entry in these if entry.placed is not None], plan.state)
-            for plan, these in zip(plans, entries, strict=True)
-        ]
+        asked = [(plan, these) for plan, these in zip(plans, entries, strict=True) if these]
+        admitted = self._admitted([plan for plan, _ in asked])
+        found = iter(
+            self._analyst(
+                [self._following(plan, these, admitted) for plan, these in asked],
+            )
+        )
         sound = []
-        for plan, these, result in zip(plans, entries, advance_all(streams), strict=True):
+        for plan, these in zip(plans, entries, strict=True):
+            result = next(found) if these else Analysed((), plan.state)
             if isinstance(result, EinthovenError):
+                if isinstance(result, StateUnreadable):  # it is read again, and begins anew
+                    self._streams.pop(plan.key, None)
                 for index in plan.indices:
                     outcomes[index] = result
                 continue
@@ -424,32 +410,52 @@ class Engine:
             sound.append(plan)
         return sound
 
+    def _admitted(self, plans: Sequence[Plan]) -> Mapping[Patient, Admitted] | None:
+        """Where the patients' data may go; None: anywhere."""
+        if self._gate is None or not plans:
+            return None
+        return self._gate.admitted(self._connection, {patient_of(one) for one in plans}, ANALYSES)
+
+    def _following(
+        self, plan: Plan, entries: Sequence[Entry], admitted: Mapping[Patient, Admitted] | None
+    ) -> Following:
+        segments = [one.placed for one in entries if one.placed is not None]
+        region = plan.known.region if plan.known else ""
+        if self._gate is None or admitted is None:
+            return Following(segments, plan.state, region)
+        patient = patient_of(plan)
+        own = admitted[patient]
+        return Following(segments, plan.state, region, frozenset(own), self._gate.sends(patient, own))
+
     # ---------------------------------------------------------------- write
 
-    def _write(self, plans: Sequence[_Plan], outcomes: list[Outcome | None]) -> list[int]:
+    def _write(self, plans: Sequence[Plan], outcomes: list[Outcome | None]) -> list[int]:
         """Commit; the arrivals that are to be done again."""
         plans = [plan for plan in plans if plan.entries]
         if not plans:
             return []
         again: list[int] = []
-        written: list[tuple[_Plan, int]] = []
+        written: list[tuple[Plan, int]] = []
         for plan in plans:
-            _pack(plan)
+            pack_plan(plan)
         try:
             with self._connection.writing() as statements:
-                old = [plan.known.id for plan in plans if plan.known is not None]
-                versions = _versions(statements.rows(within(_LOCKED, len(old)), old)) if old else {}
+                versions = locked_versions(statements, plans)
                 for plan in plans:
-                    id_ = self._claim(statements, plan, versions)
+                    id_ = claim_stream(statements, plan, versions)
                     if id_ is None:
                         again.extend(plan.indices)
                     else:
                         written.append((plan, id_))
-                _store(statements, written)
-                result = self._follower.follow(statements, list(_found(written)))
+                store_plans(statements, written)
+                keep_windows(statements, [(id_, plan.window) for plan, id_ in written if plan.envelopes])
+                went = {} if self._gate is None else self._gate.keep(statements)
+                result = self._follower.follow(statements, list(recorded_in(written)))
         except Conflict:
             return [index for plan in plans for index in plan.indices]
         self._follower.committed(result)
+        if self._gate is not None:
+            self._gate.kept(went)
         for plan, id_ in written:
             version = plan.known.version + 1 if plan.known else 1
             self._remember(plan, id_, version)
@@ -458,49 +464,22 @@ class Engine:
                     outcomes[entry.index] = entry.answer
         return again
 
-    def _claim(self, statements: Statements, plan: _Plan, versions: dict[int, int]) -> int | None:
-        """The stream's number, if it is still as it was when the plan was made."""
-        if plan.known is not None:
-            return plan.known.id if versions.get(plan.known.id) == plan.known.version else None
-        org, device = plan.key
-        first = plan.entries[0].arrival.segment
-        lead = plan.after.lead
-        rows = statements.rows(
-            "INSERT INTO streams (org, device, patient, lead, fs, gain, baseline, start_ns, next_sequence, "
-            "next_position, version, waiting, seen_ns, skew_ns, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, ?) "
-            "ON CONFLICT (org, device) DO NOTHING RETURNING id",
-            (org, device, first.patient, lead.name, plan.after.fs, lead.gain, lead.baseline, b""),
-        )
-        return int(rows[0][0]) if rows else None
-
-    def _remember(self, plan: _Plan, id_: int, version: int) -> None:
+    def _remember(self, plan: Plan, id_: int, version: int) -> None:
         patient = plan.entries[0].arrival.segment.patient
-        self._streams[plan.key] = _Known(id_, patient, version, plan.waiting, plan.after, plan.state)
+        region = plan.known.region if plan.known else ""
+        self._streams[plan.key] = Known(
+            id_, patient, version, plan.waiting, plan.after, plan.state, region, plan.window
+        )
         self._streams.move_to_end(plan.key)
         while len(self._streams) > _KEPT:
             self._streams.popitem(last=False)
 
 
-_STREAM: Final = (
-    "SELECT id, patient, version, waiting, fs, lead, gain, baseline, start_ns, next_sequence, next_position, "
-    "state FROM streams WHERE org = ? AND device = ?"
-)
-_LOCKED: Final = "SELECT id, version FROM streams WHERE id IN (*) ORDER BY id /*lock*/"
-
-
-def _versions(rows: list[Row]) -> dict[int, int]:
-    return {row[0]: row[1] for row in rows}
-
-
-def _known(row: Row) -> _Known:
-    id_, patient, version, waiting, fs, lead, gain, baseline, start_ns, sequence, position, state = row
-    try:
-        remembered = decode_state(state) if state else PatientState()
-    except StateUnreadable:  # of an older program: the stream begins anew, its samples are all there
-        remembered, position, start_ns = PatientState(), 0, 0
-    stream = Stream(fs, Lead(lead, gain, baseline), start_ns, sequence, position)
-    return _Known(id_, patient, version, waiting, stream, remembered)
+def _take_envelope(plan: Plan, arrival: Arrival, window: ReplayWindow) -> None:
+    """Its number is taken with what is written of it; what is refused may come again."""
+    if arrival.envelope is not None:
+        plan.window = window
+        plan.envelopes[arrival.envelope.sequence] = arrival.envelope.tag
 
 
 def _first_of_each(indices: Sequence[int], arrivals: Sequence[Arrival]) -> tuple[list[int], list[int]]:
@@ -561,155 +540,3 @@ def _again(sequence: int, kept: bytes | None) -> Answer:
     if kept is None:
         return Answer(sequence, "duplicate")
     return msgspec.structs.replace(decode_answer(kept), status="duplicate")
-
-
-def _found(written: Sequence[tuple[_Plan, int]]) -> Iterator[Recorded]:
-    for plan, id_ in written:
-        for number, entry in enumerate(plan.entries):
-            if entry.findings is not None and entry.placed is not None:
-                arrival = entry.arrival
-                yield Recorded(
-                    arrival.org,
-                    arrival.segment.patient,
-                    id_,
-                    entry.findings,
-                    entry.start_ns,
-                    arrival.received_ns,
-                    is_last=arrival.is_last,
-                    is_anew=entry.placed.is_begin and (plan.known is not None or number > 0),
-                )
-
-
-def _pack(plan: _Plan) -> None:
-    """Make the bytes before the transaction: while it lasts nobody else writes."""
-    plan.packed = encode_state(plan.state)
-    for entry in plan.entries:
-        if entry.findings is not None:
-            entry.kept = encode_answer(entry.answer, entry.findings, entry.start_ns)
-        if entry.is_new:
-            entry.block = pack_segment(entry.arrival.org, entry.arrival.segment)
-
-
-def _store(statements: Statements, written: Sequence[tuple[_Plan, int]]) -> None:
-    """Segments, samples, gaps, answers and states of a batch."""
-    fresh, journal, done, streams = [], [], [], []
-    for plan, id_ in written:
-        start = plan.known.stream.next_sequence if plan.known else None
-        for entry in plan.entries:
-            segment = entry.arrival.segment
-            if entry.is_new:
-                fresh.append(
-                    (
-                        id_,
-                        segment.sequence,
-                        entry.answer.status,
-                        segment.start_ns,
-                        entry.arrival.received_ns,
-                        segment.recording.info.samples,
-                        entry.digest,
-                        int(entry.arrival.is_last),
-                        entry.kept,
-                    )
-                )
-                journal.append(
-                    (
-                        id_,
-                        segment.sequence,
-                        entry.arrival.received_ns,
-                        entry.block,
-                    )
-                )
-            else:
-                done.append((entry.answer.status, entry.kept, id_, segment.sequence))
-            start = _track_gaps(statements, id_, entry, start)
-        seen_ns = max(entry.arrival.received_ns for entry in plan.entries)
-        after = plan.after
-        streams.append(
-            (
-                after.start_ns,
-                after.next_sequence,
-                after.next_position,
-                plan.waiting,
-                seen_ns,
-                plan.skew_ns,
-                _is_over(plan),
-                plan.packed,
-                id_,
-            )
-        )
-    statements.run_many(
-        "INSERT INTO segments (stream, sequence, status, start_ns, received_ns, samples, digest, is_last, "
-        "answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        fresh,
-    )
-    statements.run_many(
-        "INSERT INTO journal (stream, sequence, received_ns, block) VALUES (?, ?, ?, ?)", journal
-    )
-    if done:
-        statements.run_many(
-            "UPDATE segments SET status = ?, answer = ? WHERE stream = ? AND sequence = ?", done
-        )
-    statements.run_many(
-        "UPDATE streams SET version = version + 1, start_ns = ?, next_sequence = ?, next_position = ?, "
-        "waiting = ?, seen_ns = ?, skew_ns = COALESCE(?, skew_ns), is_over = COALESCE(?, is_over), state = ? "
-        "WHERE id = ?",
-        streams,
-    )
-
-
-def _is_over(plan: _Plan) -> int | None:
-    """Whether the stream ended with the newest segment; None where only late ones came."""
-    timely = [entry for entry in plan.entries if entry.answer.status != "late"]
-    return int(timely[-1].arrival.is_last) if timely else None
-
-
-def _track_gaps(statements: Statements, id_: int, entry: _Entry, due: int | None) -> int | None:
-    """Keep the ranges of sequence numbers that never came; the number that is due after this segment."""
-    sequence = entry.arrival.segment.sequence
-    if entry.answer.status == "late":
-        for first, last in statements.rows(
-            "SELECT first, last FROM gaps WHERE stream = ? AND first <= ? AND last >= ?",
-            (id_, sequence, sequence),
-        ):
-            statements.run("DELETE FROM gaps WHERE stream = ? AND first = ?", (id_, first))
-            for a, b in ((first, sequence - 1), (sequence + 1, last)):
-                if a <= b:
-                    statements.run("INSERT INTO gaps (stream, first, last) VALUES (?, ?, ?)", (id_, a, b))
-        return due
-    if entry.answer.status == "accepted":
-        return due
-    if due is not None and sequence > due:
-        statements.run("INSERT INTO gaps (stream, first, last) VALUES (?, ?, ?)", (id_, due, sequence - 1))
-    return sequence + 1
-
-
-def pack_segment(org: str, segment: Segment) -> bytes:
-    """A segment as the journal and later a container keep it: it says what it is, and whether it is whole."""
-    info = segment.recording.info
-    lead = info.leads[0]
-    kept = KeptSegment(
-        org=org,
-        patient=segment.patient,
-        device=segment.device,
-        lead=lead.name,
-        sequence=segment.sequence,
-        start_ns=segment.start_ns,
-        fs=info.fs,
-        gain=lead.gain,
-        baseline=lead.baseline,
-        samples=segment.recording.counts[0],
-    )
-    return block_of(kept.head, kept)
-
-
-def unpack_segment(block: bytes) -> Segment:
-    """A segment from the journal."""
-    return segment_kept(segment_of(block)[1])
-
-
-def segment_kept(kept: KeptSegment) -> Segment:
-    """A segment as it came, from what is kept of it."""
-    lead = Lead(kept.lead, kept.gain, kept.baseline)
-    info = RecordingInfo("segment", kept.fs, (lead,), kept.samples.size)
-    recording = Recording(info, kept.samples[None, :])
-    return Segment(kept.patient, kept.device, kept.sequence, kept.start_ns, recording)

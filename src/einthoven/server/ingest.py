@@ -27,11 +27,13 @@ from einthoven.errors import (
 from einthoven.server.engine import Outcome
 from einthoven.server.intake import Intake, status_word
 from einthoven.server.metrics import METRICS
+from einthoven.server.payload_opening import NotOpenedHere, OpenedPayload
 from einthoven.server.tracing import NO_TRACES, Spans
 from einthoven.server.wire import (
     Answer,
     Arrival,
     Encoding,
+    Envelope,
     Mode,
     Sender,
     decode_segments,
@@ -39,7 +41,7 @@ from einthoven.server.wire import (
     refusal,
 )
 
-__all__ = ["INGEST_PATH", "STATUS", "IngestRoute", "status_of", "token_in"]
+__all__ = ["INGEST_PATH", "SEALED", "STATUS", "IngestRoute", "status_of", "token_in"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -64,6 +66,9 @@ STATUS: Final[dict[type[EinthovenError], int]] = {
     DatabaseUnavailable: 503,
 }
 """HTTP's word for each kind of error; of a kind that is not listed its parent's; else 500."""
+SEALED: Final = "application/vnd.einthoven.sealed"
+"""Type of a body that is one envelope; see docs/reference/payloads.md."""
+_SEALED: Final = SEALED.encode()
 _TYPES: Final[dict[bytes, Encoding]] = {
     b"": "json",
     b"application/json": "json",
@@ -85,7 +90,7 @@ def status_of(error: EinthovenError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, _TooLarge):
         return 413
-    if isinstance(error, _WrongType):
+    if isinstance(error, (_WrongType, NotOpenedHere)):
         return 415
     for kind in type(error).__mro__:
         if kind in STATUS:
@@ -99,6 +104,8 @@ class IngestRoute:
     Parameters
     ----------
     identify : who a token belongs to; raises `TokenInvalid`, `AccessDenied` or `Overloaded`.
+    unseal : what a device sealed; raises `EnvelopeRefused` and others.
+    is_plain_taken : whether segments may come as they are.
     body_max_bytes : a larger request is refused.
     """
 
@@ -108,10 +115,14 @@ class IngestRoute:
         identify: Callable[[str, int], Awaitable[Sender]],
         clock: Clock,
         *,
+        unseal: Callable[[Sender, bytes], Awaitable[OpenedPayload]],
+        is_plain_taken: bool = True,
         body_max_bytes: int = BODY_MAX,
         spans: Spans = NO_TRACES,
     ) -> None:
         self._spans = spans
+        self._unseal = unseal
+        self._is_plain_taken = is_plain_taken
         self._body_max_bytes = body_max_bytes
         self._intake = intake
         self._identify = identify
@@ -120,22 +131,35 @@ class IngestRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         encoding: Encoding = "json"
+        shown: str = encoding
+        envelope: Envelope | None = None
         try:
             token, content_type, mode, length, parent = _headers(scope)
-            encoding = _encoding(content_type)
+            kind = content_type.split(b";")[0].strip().lower()
+            is_sealed = kind == _SEALED
+            if is_sealed:
+                shown = "sealed"
+            else:
+                shown = encoding = self._plain(kind)
             sender = await self._identify(token, 1)
             content = await _body(receive, length, self._body_max_bytes)
             began_s = self._clock.now_s()
-            arrivals, is_list = decode_segments(content, encoding, sender, self._clock.utc_ns(), mode)
+            if is_sealed:
+                opened = await self._unseal(sender, content)
+                sender, encoding = opened.sender, opened.encoding
+                content, envelope = opened.content, opened.envelope
+            arrivals, is_list = decode_segments(
+                content, encoding, sender, self._clock.utc_ns(), mode, envelope
+            )
             if len(arrivals) > 1:
                 await self._identify(token, len(arrivals) - 1)
-            with self._spans.request(parent, encoding, len(arrivals)) as told:
+            with self._spans.request(parent, shown, len(arrivals)) as told:
                 outcomes = await self._perform(arrivals)
                 told.update(Counter(map(status_word, outcomes)))
             if not is_list and isinstance(outcomes[0], EinthovenError):
                 raise outcomes[0]
         except EinthovenError as error:
-            METRICS.requests.labels(encoding, str(status_of(error))).inc()
+            METRICS.requests.labels(shown, str(status_of(error))).inc()
             await _respond(
                 send, status_of(error), encode_answers(error.as_dict(), encoding), encoding, is_error=True
             )
@@ -145,9 +169,26 @@ class IngestRoute:
             status = 207
         else:
             status = 202 if mode == "accept" else 200
-        METRICS.requests.labels(encoding, str(status)).inc()
+        METRICS.requests.labels(shown, str(status)).inc()
         METRICS.ingest.observe(self._clock.now_s() - began_s)
         await _respond(send, status, encode_answers(answers if is_list else answers[0], encoding), encoding)
+
+    def _plain(self, kind: bytes) -> Encoding:
+        """The encoding of a body that is not sealed."""
+        if not self._is_plain_taken:
+            raise _WrongType(
+                "segments are taken sealed alone.",
+                where="Content-Type",
+                remedy=f"Seal them, and send {SEALED}; see docs/reference/payloads.md.",
+            )
+        encoding = _TYPES.get(kind)
+        if encoding is None:
+            raise _WrongType(
+                "the type is not one of those that are read.",
+                where="Content-Type",
+                remedy=f"Send application/json, application/msgpack or {SEALED}.",
+            )
+        return encoding
 
     async def _perform(self, arrivals: Sequence[Arrival | CallerError]) -> list[Outcome]:
         """Outcomes in the order of the request; what was wrong from the start stays where it stood."""
@@ -181,17 +222,6 @@ def _headers(scope: Scope) -> tuple[str, bytes, Mode, int, str]:
 def token_in(value: bytes) -> str:
     """The token in an Authorization header; empty where there is none."""
     return value[7:].decode("latin-1").strip() if value[:7].lower() == b"bearer " else ""
-
-
-def _encoding(content_type: bytes) -> Encoding:
-    encoding = _TYPES.get(content_type.split(b";")[0].strip().lower())
-    if encoding is None:
-        raise _WrongType(
-            "the type is not one of those that are read.",
-            where="Content-Type",
-            remedy="Send application/json or application/msgpack.",
-        )
-    return encoding
 
 
 async def _body(receive: Receive, length: int, most: int) -> bytes:

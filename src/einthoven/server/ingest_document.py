@@ -82,12 +82,13 @@ _EXAMPLES: Final[dict[str, Any]] = {
     },
 }
 _STATUSES: Final[dict[int, str]] = {
-    400: "Not segments, or a value that breaks its contract; nothing was accepted",
+    400: "Not segments, a value that breaks its contract, or an envelope that opens nobody here; nothing was "
+    "accepted",
     401: "No token, or one that is unknown, expired or revoked",
     403: "The token is for another patient or device, or a person's",
     409: "The sequence number came before with other content",
     413: "Larger than is read",
-    415: "Neither JSON nor MessagePack",
+    415: "None of the types that are read; or plain where only sealed segments are",
     429: "This token sends more than it may; nothing was accepted. See Retry-After",
     500: "A defect of the service",
     503: "Overload, or the service stops; nothing was accepted. See Retry-After",
@@ -105,6 +106,13 @@ def complete(described: dict[str, Any]) -> dict[str, Any]:
         "application/json": {"schema": {"anyOf": [one, many]}, "examples": _EXAMPLES},
         "application/msgpack": {
             "schema": {"description": "The same names; samples are bytes: 16-bit integers, little-endian."}
+        },
+        "application/vnd.einthoven.sealed": {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "One envelope; in it the byte 1 and JSON, or the byte 2 and MessagePack.",
+            }
         },
     }
     operation["parameters"] = [

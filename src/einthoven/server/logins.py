@@ -13,6 +13,7 @@ from einthoven.server import accounts
 from einthoven.server.accounts import ROLES, Token, User
 from einthoven.server.auditing import LOGIN_FAILED, failures_since, record
 from einthoven.server.connections import Connections
+from einthoven.server.identities import Person
 from einthoven.server.passwords import Passwords
 from einthoven.server.tokens import digest_of_token
 from einthoven.storage.database import Statements
@@ -102,6 +103,16 @@ class Logins:
             return self._begin(statements, user, now_ns)
 
         return await self._connections.write(change)
+
+    async def log_out(self, person: Person) -> None:
+        """Revoke the token that a person came with."""
+        now_ns = self._clock.utc_ns()
+
+        def change(statements: Statements) -> None:
+            accounts.revoke(statements, person.org, person.token, now_ns)
+            record(statements, person.org, now_ns, person.user, "logout", f"token:{person.token}")
+
+        await self._connections.write(change)
 
     async def is_right(self, org: str, name: str, password: str) -> User | None:
         """The user whose password this is; None, and a row in the audit, if it is nobody's.

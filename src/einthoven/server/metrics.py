@@ -6,6 +6,7 @@ them answers for all.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +16,14 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
     multiprocess,
 )
 
 from einthoven.alerts import Change
 
-__all__ = ["CONTENT_TYPE", "METRICS", "count_alerts", "exposition", "totals"]
+__all__ = ["CONTENT_TYPE", "METRICS", "count_alerts", "exposition", "families", "totals"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -87,6 +89,79 @@ class _Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.analysed = Counter(
+            "einthoven_analysed_segments",
+            "Segments by where they were analysed: here or regions. Without regions nothing is counted.",
+            ["where"],
+            registry=registry,
+        )
+        self.site_happenings = Counter(
+            "einthoven_site_happenings",
+            "What the site manager decided or saw, by kind: joined, failed, placed, ready, rolled-back …",
+            ["site", "kind"],
+            registry=registry,
+        )
+        self.region_calls = Counter(
+            "einthoven_region_calls",
+            "Attempts at invocations in a region, by how they ended: answered, failed.",
+            ["region", "outcome"],
+            registry=registry,
+        )
+        self.region_in_flight = Gauge(
+            "einthoven_region_in_flight",
+            "Invocations that a region has now.",
+            ["region"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.region_avoided = Gauge(
+            "einthoven_region_avoided",
+            "Processes that give a region nothing now, for it fails.",
+            ["region"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.region_seconds = Gauge(
+            "einthoven_region_seconds",
+            "How long an invocation takes in a region lately, as the process sees it that waits longest.",
+            ["region"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.region_slots = Gauge(
+            "einthoven_region_slots",
+            "Invocations that a region takes at one time, as processes find it; 0 while it is avoided.",
+            ["region"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.region_way = Gauge(
+            "einthoven_region_way_seconds",
+            "What a call to a region takes beside the function, however small it is; 0 where unknown.",
+            ["region"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.region_rate = Gauge(
+            "einthoven_region_way_bits_per_second",
+            "How fast the way to a region carries; 0 where it is not known.",
+            ["region"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.placements = Gauge(
+            "einthoven_placements",
+            "Streams by what planning found: placed, refused.",
+            ["outcome"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.region_cost = Counter(
+            "einthoven_region_cost",
+            "What invocations in a region have cost by its declared prices, in the currency of the file.",
+            ["region"],
+            registry=registry,
+        )
         self.alerts = Counter(
             "einthoven_alerts", "Alerts raised, by priority.", ["priority"], registry=registry
         )
@@ -131,12 +206,21 @@ def totals(folder: str) -> dict[str, int]:
 
 def exposition() -> bytes:
     """All of it as text, of all workers."""
+    return generate_latest(_of_all())
+
+
+def families() -> Iterable[Metric]:
+    """All of it, of all workers."""
+    return _of_all().collect()
+
+
+def _of_all() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(METRICS.registry)
+        return METRICS.registry
     _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry
 
 
 def _forget_the_dead(folder: Path) -> None:
@@ -146,6 +230,7 @@ def _forget_the_dead(folder: Path) -> None:
         try:
             os.kill(process, 0)
         except ProcessLookupError:
-            multiprocess.mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
+            with suppress(FileNotFoundError):  # another process was faster
+                multiprocess.mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
         except PermissionError:  # somebody else's, who took the number
             continue

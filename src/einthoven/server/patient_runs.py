@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ import msgspec
 from einthoven.clock import SystemClock
 from einthoven.errors import DefectError, EinthovenError, InputInvalid, RecordingNotFound
 from einthoven.records import open_recording
+from einthoven.runtime.load.deliveries import Bodies
 from einthoven.runtime.load.engine import LoadRun
 from einthoven.runtime.load.report import Counts, Report, Second
 from einthoven.runtime.load.target import Target
@@ -50,6 +53,8 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     noises: tuple[Noise, ...] = ()
     records: str | None = None
     """Folder of recordings to send instead of virtual patients."""
+    technician_token: str | None = None
+    """With which keys are registered, so that each body goes sealed; None to send them as they are."""
     truth: str | None = None
     """File for what really happened, a line of JSON for each patient."""
 
@@ -79,8 +84,9 @@ def perform(settings: RunSettings, tell: Tell) -> Report:
             if int(share * _PROGRESS_STEPS) > told:
                 told = int(share * _PROGRESS_STEPS)
                 tell({"event": "preparing", "share": round(share, 3)})
+        bodies = bank if settings.technician_token is None else _sealed(settings, bank)
         with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-            report = runner.run(_perform(target, traffic, bank, tell))
+            report = runner.run(_perform(target, traffic, bank, bodies, tell))
         if settings.truth is not None:
             _write_truth(Path(settings.truth), bank, settings.traffic, report)
     return report
@@ -106,11 +112,27 @@ def _planned(settings: RunSettings) -> tuple[Traffic, float]:
     return msgspec.structs.replace(traffic, duration_s=None), fastest.head_start_s
 
 
-async def _perform(target: Target, traffic: Traffic, bank: Bank, tell: Tell) -> Report:
+def _sealed(settings: RunSettings, bank: Bank) -> Bodies:
+    if settings.traffic.batch > 1:
+        raise InputInvalid("an envelope is of one device.", where="batch", remedy="Seal segments singly.")
+    if find_spec("cryptography") is None:
+        raise InputInvalid(
+            "cryptography is not installed.", where="seal", remedy="pip install 'einthoven[trust]'"
+        )
+    from einthoven.server import sealed_patients  # noqa: PLC0415 - an extra
+
+    clock = SystemClock()
+    devices = [settings.names.device(number) for number in range(settings.traffic.patients)]
+    sealers = sealed_patients.sealers_for(settings.target, settings.technician_token or "", devices)
+    time.sleep(sealed_patients.FOLLOWED_S)
+    return sealed_patients.SealedBodies(bank, sealers, clock.utc_ns() // 10**6)
+
+
+async def _perform(target: Target, traffic: Traffic, bank: Bank, bodies: Bodies, tell: Tell) -> Report:
     def watch(second: Second, counts: Counts) -> None:
         tell({"event": "second", **msgspec.to_builtins(second), "counts": msgspec.to_builtins(counts)})
 
-    run = LoadRun(target, requests(traffic), bank, watch)
+    run = LoadRun(target, requests(traffic), bodies, watch)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not in the main thread

@@ -6,16 +6,12 @@ start. Each run is a process of its own.
 """
 
 import asyncio
-import base64
 import contextlib
-import hashlib
 import ipaddress
-import re
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +25,8 @@ from litestar.response import Stream
 
 from einthoven.clock import SystemClock
 from einthoven.errors import DefectError, DestinationRefused, EinthovenError, InputInvalid, TooManyRuns
-from einthoven.notice import SHORT_NOTICE
 from einthoven.runtime.load.target import Target
+from einthoven.server.page_files import POLICY, PageFile, page_files
 from einthoven.server.patient_runs import Event, RunProcess, RunSettings
 from einthoven.simulation.bank import Names
 from einthoven.simulation.noise import Noise
@@ -231,9 +227,7 @@ def _utc(ns: int) -> str:
 def patient_service(token: str, allowed: Sequence[str] = ()) -> Litestar:
     """The application; whoever asks must give ``token`` as bearer token, but for the page itself."""
     runs = Runs(allowed)
-    page = resources.files("einthoven.server").joinpath("patient-page.html").read_text(encoding="utf-8")
-    page = page.replace("{{notice}}", SHORT_NOTICE).replace("{{version}}", __version__)
-    policy = _content_policy(page)
+    files = page_files()
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         given = connection.headers.get("authorization", "")
@@ -243,10 +237,14 @@ def patient_service(token: str, allowed: Sequence[str] = ()) -> Litestar:
             )
 
     @get("/", include_in_schema=False, sync_to_thread=False)
-    def show_page() -> Response[str]:
-        return Response(
-            page, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": policy}
-        )
+    def show_page() -> Response[bytes]:
+        return _page(files["load.html"])
+
+    @get("/pages/{name:str}", include_in_schema=False, sync_to_thread=False)
+    def show_file(name: str) -> Response[bytes]:
+        if name not in files:
+            raise NotFoundException(detail="There is no such file.")
+        return _page(files[name])
 
     @post("/v1/runs", guards=[guard], status_code=201, request_max_body_size=_MAX_ORDER_BYTES)
     async def start_run(data: RunOrder) -> RunState:
@@ -280,7 +278,7 @@ def patient_service(token: str, allowed: Sequence[str] = ()) -> Litestar:
         )
 
     return Litestar(
-        [show_page, start_run, list_runs, show_run, stop_run, watch_run],
+        [show_page, show_file, start_run, list_runs, show_run, stop_run, watch_run],
         exception_handlers={EinthovenError: _problem, HTTPException: _http_problem},
         on_shutdown=[runs.end],
         openapi_config=OpenAPIConfig(
@@ -308,11 +306,5 @@ def _http_problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[d
     return Response(problem, status_code=error.status_code)
 
 
-def _content_policy(page: str) -> str:
-    """Nothing runs in the page but what is written in it."""
-    parts = ["default-src 'none'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'"]
-    for tag in ("script", "style"):
-        content = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digest = hashlib.sha256((content.group(1) if content else "").encode()).digest()
-        parts.append(f"{tag}-src 'sha256-{base64.b64encode(digest).decode()}'")
-    return "; ".join([*parts, "frame-ancestors 'none'"])
+def _page(file: PageFile) -> Response[bytes]:
+    return Response(file.content, media_type=file.kind, headers={"Content-Security-Policy": POLICY})

@@ -12,8 +12,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from einthoven.errors import AccessDenied, TokenInvalid
 from einthoven.server import accounts
-from einthoven.server.accounts import MAIN, Role, User
+from einthoven.server.accounts import MAIN, Organisation, Role, User
 from einthoven.server.auditing import acts, record
+from einthoven.server.granting import revoke_of_account
 from einthoven.server.logins import Begun
 from einthoven.server.passwords import PASSWORD_MAX, PASSWORD_MIN
 from einthoven.server.requests import (
@@ -24,12 +25,13 @@ from einthoven.server.requests import (
     Pseudonym,
     UserInPath,
     UserName,
+    address_of,
     bearer_of,
     instant,
 )
 from einthoven.storage.database import Statements
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "Login", "OrganisationSeen", "organisation_seen"]
 
 NewPassword = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
 KnownPassword = Annotated[str, Meta(max_length=PASSWORD_MAX)]
@@ -117,11 +119,12 @@ class NewOrganisation(msgspec.Struct, frozen=True, rename="camel", forbid_unknow
 
 
 class OrganisationSeen(msgspec.Struct, frozen=True, rename="camel"):
-    """An organisation."""
+    """An organisation, and whether a role is enough to see its patients (open) or not (granted)."""
 
     organisation: str
     name: str
     created_at: datetime
+    access: str
 
 
 class OrganisationMade(msgspec.Struct, frozen=True, rename="camel"):
@@ -161,7 +164,7 @@ class ActPage(msgspec.Struct, frozen=True, rename="camel"):
 async def set_up(reception: Parts, data: JSONBody[Setup], request: Request[Any, Any, State]) -> SessionBegun:
     """Make the first administrator; the bearer token is the one that the service printed at its start."""
     return _begun(
-        await reception.logins.set_up(bearer_of(request), data.name, data.password, _address(request))
+        await reception.logins.set_up(bearer_of(request), data.name, data.password, address_of(request))
     )
 
 
@@ -169,20 +172,14 @@ async def set_up(reception: Parts, data: JSONBody[Setup], request: Request[Any, 
 async def log_in(reception: Parts, data: JSONBody[Login], request: Request[Any, Any, State]) -> SessionBegun:
     """Begin a session. Ten wrong passwords close a name for a quarter of an hour."""
     return _begun(
-        await reception.logins.log_in(data.organisation, data.name, data.password, _address(request))
+        await reception.logins.log_in(data.organisation, data.name, data.password, address_of(request))
     )
 
 
 @post("/v1/logout", status_code=204)
 async def log_out(reception: Parts, person: Asker, request: Request[Any, Any, State]) -> None:
     """Revoke the token that this request carries."""
-    now_ns = reception.clock.utc_ns()
-
-    def change(statements: Statements) -> None:
-        accounts.revoke(statements, person.org, person.token, now_ns)
-        record(statements, person.org, now_ns, person.user, "logout", f"token:{person.token}")
-
-    await reception.connections.write(change)
+    await reception.logins.log_out(person)
     reception.identities.forget(bearer_of(request))
 
 
@@ -279,6 +276,7 @@ async def remove_user(reception: Parts, person: Asker, name: UserInPath) -> None
         found = accounts.read_user(statements, person.org, name)
         accounts.remove_user(statements, found, now_ns)
         record(statements, person.org, now_ns, person.user, "user.removed", f"user:{name}", found.role)
+        revoke_of_account(statements, person.org, name, by=person.user, by_role=person.role, at_ns=now_ns)
 
     await reception.connections.write(change)
 
@@ -288,7 +286,7 @@ async def organisations(reception: Parts, person: Asker) -> OrganisationList:
     """All organisations for those who run the service; for others their own."""
     found = await reception.connections.read(accounts.list_organisations)
     seen = [one for one in found if person.org in (MAIN, one.org)]
-    return OrganisationList([OrganisationSeen(one.org, one.name, instant(one.created_ns)) for one in seen])
+    return OrganisationList([_organisation(one) for one in seen])
 
 
 @post("/v1/organisations", status_code=201)
@@ -353,6 +351,16 @@ def _address(request: Request[Any, Any, State]) -> str:
 def _begun(begun: Begun) -> SessionBegun:
     user = begun.user
     return SessionBegun(begun.secret, instant(begun.token.expires_ns or 0), user.org, user.name, user.role)
+
+
+def organisation_seen(statements: Statements, org: str) -> OrganisationSeen:
+    """One organisation as it goes out."""
+    (found,) = (one for one in accounts.list_organisations(statements) if one.org == org)
+    return _organisation(found)
+
+
+def _organisation(one: Organisation) -> OrganisationSeen:
+    return OrganisationSeen(one.org, one.name, instant(one.created_ns), one.access)
 
 
 def _user(one: User) -> UserSeen:

@@ -1,5 +1,6 @@
 """What the routes of a worker work with."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Final
@@ -12,6 +13,7 @@ from einthoven.server.identities import Identities
 from einthoven.server.intake import Intake
 from einthoven.server.logins import Logins
 from einthoven.server.passwords import PasswordCost, Passwords
+from einthoven.server.payload_opening import PayloadOpening
 from einthoven.server.settings import Settings
 from einthoven.server.tracing import NO_TRACES, Spans
 from einthoven.server.uploading import Uploads
@@ -21,6 +23,7 @@ from einthoven.storage.database import Database
 __all__ = ["Reception", "Service"]
 
 _THREADS: Final = 2
+_PRINTED: Final = 1
 
 
 class Service(msgspec.Struct, frozen=True, eq=False):
@@ -49,7 +52,12 @@ class Reception:
         self.health = Connections(service.database, 1, "health")
         self.views = Connections(service.database, _THREADS, "views")
         """For questions that read much: the others do not wait for them."""
+        self.verifying = Connections(service.database, 1, "verifying", waiting_max=4)
+        """For what reads everything: one at a time."""
+        self.printing = asyncio.Semaphore(_PRINTED)
+        """Reports that are made at one time."""
         self.uploads = Uploads(service.database, service.clock, service.settings)
+        self.payloads = PayloadOpening(service.database, service.clock, service.settings.folder)
         self.passwords = Passwords(cost)
         self.logins = Logins(
             self.connections, self.passwords, service.clock, 3600.0 * service.settings.session_h
@@ -63,7 +71,9 @@ class Reception:
     def close(self) -> None:
         """Finish what was asked."""
         self.passwords.close()
+        self.payloads.close()
         self.uploads.close()
         self.views.close()
+        self.verifying.close()
         self.connections.close()
         self.health.close()

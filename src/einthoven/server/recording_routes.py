@@ -6,27 +6,30 @@ from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
-import numpy as np
 from litestar import Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, Parameter, PathParameter
 from litestar.types import ControllerRouterHandler
 from msgspec import UNSET, Meta, UnsetType
 
-from einthoven.errors import AccessDenied, Conflict, InputInvalid, ObjectDamaged
+from einthoven.errors import AccessDenied, Conflict, InputInvalid
 from einthoven.names import PSEUDONYM
+from einthoven.records.edf_header import edf_start_ns
 from einthoven.records.files import MAX_TEXT_BYTES
 from einthoven.records.header import parse_header
-from einthoven.runtime.invocation import fetch
+from einthoven.records.ishne import ishne_start_ns
+from einthoven.runtime.joined_findings import findings_in, joined_in
+from einthoven.server.access import Wanted, admit
 from einthoven.server.metrics import METRICS
 from einthoven.server.parties import Party
 from einthoven.server.problems import Problem
 from einthoven.server.reception import Reception
-from einthoven.server.requests import Limit, Parts, Pseudonym, Sending, instant
+from einthoven.server.requests import Limit, Parts, Pseudonym, Seeing, Sending, instant
+from einthoven.server.roles import SENDERS
 from einthoven.server.uploading import Uploads
 from einthoven.server.uploads import SHA256, UPLOAD_NAME
 from einthoven.server.wire import instant_of
-from einthoven.signal.findings import BEAT_CLASSES, Condition, Episode, HeartRate
+from einthoven.signal.findings import Condition, Episode, HeartRate
 from einthoven.storage import ObjectStore
 from einthoven.storage.database import Statements
 from einthoven.storage.recordings import (
@@ -165,6 +168,7 @@ class RecordingResult(msgspec.Struct, frozen=True, rename="camel"):
 async def recordings(
     reception: Parts,
     party: Sending,
+    sight: Seeing,
     patient: Annotated[str | None, Parameter(pattern=PSEUDONYM, description="Of one patient only.")] = None,
     after: Annotated[
         str, Parameter(pattern=r"^[0-9]{0,16}$", description="Where the page before ended.")
@@ -179,7 +183,14 @@ async def recordings(
     before = int(after.strip() or 2**62)
 
     def question(statements: Statements) -> RecordingPage:
-        found = list_recordings(statements, party.org, patient=patient, before=before, limit=limit + 1)
+        found = list_recordings(
+            statements,
+            party.org,
+            patient=patient,
+            before=before,
+            limit=limit + 1,
+            seen=sight.of("recordings"),
+        )
         return RecordingPage(
             [seen_of(statements, one) for one in found[:limit]],
             str(found[limit - 1].number) if found[limit:] else None,
@@ -208,6 +219,9 @@ async def analyse_recording(
     """
     patient = _own("patientId", data.patient_id, party.patient)
     device = _own("deviceId", data.device_id, party.device)
+    if party.kind not in SENDERS:
+        wanted = Wanted(party=party, route=("POST", "/v1/recordings"), named={"patient": patient})
+        await admit(reception.connections, reception.clock, wanted)
     files = await _files(reception, party, data)
     asked_ns = -1 if data.start_time is UNSET else instant_of(data.start_time)
     if asked_ns < 0:
@@ -371,6 +385,10 @@ def _start_in(uploads: Uploads, org: str, file: RecordingFile) -> int:
         found = parse_header(beginning.decode("utf-8", "replace"), file.name).start_ns
         if found is not None:
             return found
+    elif (start_ns := ishne_start_ns(beginning)) is not None:
+        return start_ns
+    elif edf_start_ns(beginning) is not None:
+        return -1  # to the second; its first data record says the rest
     elif beginning[:_BEGINNING].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return -1
     raise InputInvalid(
@@ -415,14 +433,17 @@ def result_of(one: KeptRecording, store: ObjectStore) -> RecordingResult:
 
     Raises
     ------
-    ObjectDamaged : the object holds no findings. RecordingNotFound, StoreUnavailable : see `ObjectStore`.
+    ObjectDamaged : an object holds no findings. RecordingNotFound, StoreUnavailable : see `ObjectStore`.
     """
-    found = fetch(one.result or "", store).findings
-    if found is None:
-        raise ObjectDamaged("the object holds no findings.", where=one.result or "", remedy="Redrive it.")
-    counts = np.bincount(found.beats.classes, minlength=len(BEAT_CLASSES)).tolist()
-    conditions = sorted(found.conditions, key=lambda each: (each.onset, each.condition))
-    share = found.quality.analysable_fraction
+    found = joined_in(one.result or "", store)
+    episodes: list[Episode] = []
+    conditions: list[Condition] = []
+    for part in findings_in(found, store):
+        episodes += part.episodes
+        conditions += part.conditions
+    conditions.sort(key=lambda each: (each.onset, each.condition))
+    clear, readable, unreadable = found.seconds
+    share = (clear + readable) / (clear + readable + unreadable) if any(found.seconds) else None
     return RecordingResult(
         id=one.id,
         patient=one.patient,
@@ -430,13 +451,13 @@ def result_of(one: KeptRecording, store: ObjectStore) -> RecordingResult:
         fs=found.fs,
         first=found.first,
         until=found.until,
-        beats=CountedBeats(len(found.beats), dict(zip(BEAT_CLASSES, counts, strict=True))),
+        beats=CountedBeats(sum(found.beats.values()), found.beats),
         heart_rate=found.heart_rate,
-        episodes=sorted(found.episodes, key=lambda each: (each.onset, each.kind)),
+        episodes=sorted(episodes, key=lambda each: (each.onset, each.kind)),
         conditions=conditions,
         alerts=[each for each in conditions if each.action == "alert"],
         quality=SeenQuality(
-            tuple(found.quality.seconds(grade) for grade in (1, 2, 3)),  # type: ignore[arg-type]
+            found.seconds,
             None if share is None else round(share, 4),
         ),
         versions=found.versions,

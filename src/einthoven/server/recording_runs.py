@@ -33,14 +33,22 @@ from einthoven.errors import (
     StoreUnavailable,
 )
 from einthoven.functions import count_hours
+from einthoven.placement import Terms
 from einthoven.runtime.batch import lead_number
-from einthoven.runtime.ecg_functions import Reading
+from einthoven.runtime.ecg_functions import STAGES, Reading
+from einthoven.runtime.federation import FederatedRegions
+from einthoven.runtime.hosted import FUSED
+from einthoven.runtime.joined_findings import moved_joined
+from einthoven.runtime.region_port import RegionPort
 from einthoven.runtime.run_sessions import RunFunctions, run_session, shipped
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import LEASE_S, WorkflowRuns
 from einthoven.server.connections import Connections
+from einthoven.server.data_gate import DataGate
 from einthoven.server.logs import place_of
 from einthoven.server.metrics import METRICS
+from einthoven.server.recording_admission import RecordingAdmission
+from einthoven.server.served_regions import ServedRegions
 from einthoven.server.settings import Settings
 from einthoven.signal.recording import RecordingInfo
 from einthoven.storage import Connection, Database, Statements, open_store
@@ -66,6 +74,11 @@ __all__ = ["RecordingRuns"]
 _T = TypeVar("_T")
 _LOG: Final = logging.getLogger("einthoven.recordings")
 _WORKFLOW: Final = "ecg-batch"
+_WORK: Final = "work"
+"""Folder of the object store."""
+_PATIENCE_S: Final = 10.0
+_LONGEST_S: Final = 900.0
+_WAITING: Final = 100_000
 _LOOK_S: Final = 0.5
 _AT_ONCE: Final = 2
 """Recordings: while one is fetched another is computed."""
@@ -107,6 +120,9 @@ class RecordingRuns:
         self._again_s: dict[int, tuple[float, float]] = {}
         """When a recording is tried again, and after how long."""
         self._used_s = clock.now_s()
+        self._regions: ServedRegions | None = None
+        self._gate: DataGate | None = None
+        self._keeping = asyncio.Lock()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recordings", daemon=True)
         self._thread.start()
@@ -121,6 +137,7 @@ class RecordingRuns:
 
     async def _serve(self) -> None:
         try:
+            await self._join_regions()
             while not self._is_stopping.is_set():
                 try:
                     await self._look()
@@ -133,8 +150,28 @@ class RecordingRuns:
             for task in self._going.values():
                 task.cancel()
             await asyncio.gather(*self._going.values(), return_exceptions=True)
+            if self._regions is not None:
+                await self._regions.close()
             await asyncio.to_thread(self._pool.close)
             self._connections.close()
+
+    async def _join_regions(self) -> None:
+        settings = self._settings
+        if settings.recordings_in == "here":
+            return
+        terms = Terms(
+            policy=settings.regions_policy, attempt_s=_LONGEST_S, waiting=_WAITING, patience_s=_PATIENCE_S
+        )
+        self._regions = ServedRegions(
+            settings.continuum_path,
+            self._clock,
+            terms,
+            shares=settings.region_shares,
+            function=FUSED.join(STAGES),
+        )
+        await self._regions.start()
+        if settings.policy_path is not None:
+            self._gate = DataGate(settings.policy_path, self._regions.declared, self._clock)
 
     async def _look(self) -> None:
         """Begin what is due, and end what somebody cancelled."""
@@ -189,6 +226,17 @@ class RecordingRuns:
         finally:
             keeping.cancel()
             await self._give_back(one)
+            await self._keep_movements()
+
+    async def _keep_movements(self) -> None:
+        gate = self._gate
+        if gate is None:
+            return
+        try:
+            async with self._keeping:  # what is being kept is not counted twice
+                gate.kept(await self._ask(gate.keep))
+        except EinthovenError as error:  # kept with the next recording
+            _LOG.warning("what went to regions was not kept yet", extra={"code": error.code})
 
     async def _analysed(self, one: KeptRecording) -> KeptRecording:
         if one.attempts >= _ATTEMPTS:
@@ -238,7 +286,7 @@ class RecordingRuns:
         return await self._end(one, "done", result=result)
 
     async def _driven(self, one: KeptRecording, id_: str, path: Path, reading: Reading) -> Done | Failure:
-        kept = RunFunctions(self._work_of(one), reading=reading, recording=one.id)
+        kept = self._run_of(one, reading)
         inputs = {"ecgDataFilePath": str(path.relative_to(self._cache))}
         count = self._settings.batch_workers
 
@@ -249,7 +297,16 @@ class RecordingRuns:
                 return runs.begin(shipped(_WORKFLOW), inputs, options=msgspec.to_builtins(kept), id_=id_)
 
         with run_session(
-            self._database, one.org, kept, self._pool, count, self._clock, folder=str(self._cache)
+            self._database,
+            one.org,
+            kept,
+            self._pool,
+            count,
+            self._clock,
+            folder=str(self._cache),
+            regions=self._in_regions(one),
+            there=frozenset(STAGES),
+            or_here=True,
         ) as runs:
             return await runs.drive(await asyncio.to_thread(begun, runs))
 
@@ -332,19 +389,31 @@ class RecordingRuns:
 
     def _kept(self, one: KeptRecording, found: str) -> str:
         """The findings, out of what goes and into what stays."""
-        content = open_store(self._work_of(one)).get(found)
-        name = f"findings/{one.org}/{hashlib.sha256(content).hexdigest()[:32]}"
-        self._store.put(name, content)
-        return name
+        work = open_store(self._work)
+        return moved_joined(found, work, self._store, f"findings/{one.org}")
 
-    def _work_of(self, one: KeptRecording) -> str:
-        """Address of the store of what is only needed on the way."""
-        return f"{self._settings.objects_url.rstrip('/')}/{_work_folder(one)}"
+    @property
+    def _work(self) -> str:
+        """Address of the store of what is only needed on the way; regions have the same."""
+        return f"{self._settings.objects_url.rstrip('/')}/{_WORK}"
+
+    def _run_of(self, one: KeptRecording, reading: Reading = Reading()) -> RunFunctions:  # noqa: B008 - frozen
+        return RunFunctions(self._work, reading=reading, folder=one.id, recording=one.id)
+
+    def _in_regions(self, one: KeptRecording) -> RegionPort | None:
+        """Where hours are analysed; None: here."""
+        if self._regions is None or self._regions.current is None:
+            return None
+        gate = self._gate
+        admission = None if gate is None else RecordingAdmission(gate, self._with, (one.org, one.patient))
+        return FederatedRegions(
+            self._regions.federation, urgency=2, needs=self._settings.needs, admission=admission
+        )
 
     def _tidy(self, one: KeptRecording) -> None:
         """Remove what was only needed on the way, and end the run of a recording that was cancelled."""
         if one.run is not None:
-            kept = RunFunctions(self._work_of(one), recording=one.id)
+            kept = self._run_of(one)
             session = run_session(self._database, one.org, kept, self._pool, 1, self._clock)
             with session as runs, suppress(NotFound):
                 runs.cancel(one.run)
@@ -420,7 +489,7 @@ def _is_right(path: Path, sha256: str) -> bool:
 
 
 def _work_folder(one: KeptRecording) -> str:
-    return f"work/{one.id}"
+    return f"{_WORK}/{one.id}"
 
 
 def _job(one: KeptRecording) -> str:

@@ -5,18 +5,18 @@ stream of the same device does not. Both change in one transaction, so that noth
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from einthoven.errors import Conflict
-from einthoven.runtime.invocation import fetch
+from einthoven.errors import Conflict, ObjectDamaged
+from einthoven.functions import Joined
+from einthoven.runtime.joined_findings import findings_in, joined_in
 from einthoven.server.batch_views import BatchLayer, Made
 from einthoven.server.view_days import made_row, put_part
 from einthoven.server.wire import version_name
-from einthoven.signal.findings import Findings
 from einthoven.storage import Connection, ObjectStore, Statements
 from einthoven.storage.recordings import KeptRecording, publish_recording, unpublished_recording
 from einthoven.storage.view_rows import (
@@ -37,12 +37,12 @@ from einthoven.views import (
     cell_ns,
     day_of,
     grid_ns,
-    grow,
+    grow_all,
     joined,
     seen_of,
     settled,
 )
-from einthoven.views.seen import NS
+from einthoven.views.seen import CELL_NS, NS
 
 __all__ = ["RecordingViews"]
 
@@ -67,8 +67,9 @@ class RecordingViews:
             with connection.writing() as statements:
                 publish_recording(statements, one, now_ns)
             return 1
-        findings = fetch(one.result, self._store).findings
-        if findings is None:
+        try:
+            whole = joined_in(one.result, self._store)
+        except ObjectDamaged:
             _LOG.error("a recording's result holds no findings")
             with connection.writing() as statements:
                 publish_recording(statements, one, now_ns)
@@ -80,13 +81,11 @@ class RecordingViews:
                 (one.org, one.device, one.patient),
             )
         room = [self._batch.making_room(connection, int(row[0]), span) for row in streams]
-        source, made = self._made(connection, one, findings, span, now_ns)
+        source, made = self._made(connection, one, whole, span, now_ns)
         try:
             with connection.writing() as statements:
                 self._put(statements, one, source, made, room, now_ns)
-                name_versions(
-                    statements, version_name(findings.versions), msgspec.json.encode(findings.versions)
-                )
+                name_versions(statements, version_name(whole.versions), msgspec.json.encode(whole.versions))
         except Conflict:
             _LOG.info("views of the same device went on meanwhile; the next attempt sees to them")
         return 1
@@ -123,7 +122,7 @@ class RecordingViews:
         self,
         connection: Connection,
         one: KeptRecording,
-        findings: Findings,
+        whole: Joined,
         span: tuple[int, int],
         now_ns: int,
     ) -> tuple[SourceRow, list[DayRow]]:
@@ -145,20 +144,20 @@ class RecordingViews:
                     through=-1,
                 )
                 source = put_source(statements, new)
-        made_by = version_name(findings.versions)
+        made_by = version_name(whole.versions)
         rows = []
         carried = None
-        pieces = _by_day(seen_of(findings, span[0]), span)
-        for number, (day, seen) in enumerate(pieces):
-            carried, minutes = grow(carried, seen)
-            if number == len(pieces) - 1:
+        parts_seen = (seen_of(findings, span[0]) for findings in findings_in(whole, self._store))
+        for day, pieces in _by_day(parts_seen, span):
+            carried, minutes = grow_all(carried, pieces)
+            if day == day_of(span[1] - 1):
                 minutes = Tallies.merge([minutes, settled(carried)], 1)
-            parts = put_part(self._store, source, day, joined([seen]))
+            parts = put_part(self._store, source, day, joined(pieces))
             rows.append(
                 made_row(
                     day,
                     minutes,
-                    seen.ended,
+                    [episode for piece in pieces for episode in piece.ended],
                     (),
                     parts=parts,
                     through=day,
@@ -174,29 +173,66 @@ def _faster() -> Conflict:
     return Conflict("somebody was faster with these views.", where="views")
 
 
-def _by_day(seen: Seen, span: tuple[int, int]) -> list[tuple[int, Seen]]:
-    """A recording day by day. What goes on at its end has ended there; it counts where it ends."""
+def _by_day(parts: Iterable[Seen], span: tuple[int, int]) -> Iterator[tuple[int, list[Seen]]]:
+    """A recording day by day, from consecutive parts of it.
+
+    What goes on at its end has ended there; it counts where it ends. How an episode ended may be decided in
+    the part behind, so a day waits for that.
+    """
+    waiting: dict[int, list[Seen]] = {}
+    day = day_of(span[0])
+    for seen in parts:
+        for of_day, piece in _pieces(seen, span, day):
+            _add_piece(waiting.setdefault(of_day, []), piece)
+        while day < day_of(int(seen.origin_ns + seen.first_cell * CELL_NS)):
+            yield day, waiting.pop(day, [])
+            day += 1
+    while day <= day_of(span[1] - 1):
+        yield day, waiting.pop(day, [])
+        day += 1
+
+
+def _add_piece(pieces: list[Seen], piece: Seen) -> None:
+    """What was decided late belongs to what was there already."""
+    if pieces and not piece.grid.size and not piece.cells.size:
+        last = pieces.pop()
+        piece = msgspec.structs.replace(
+            last, ended=(*last.ended, *piece.ended), intervals=(*last.intervals, *piece.intervals)
+        )
+    pieces.append(piece)
+
+
+def _pieces(seen: Seen, span: tuple[int, int], since: int) -> Iterator[tuple[int, Seen]]:
+    """What a part says of each day, of none before ``since``."""
     ended = (*seen.ended, *(msgspec.structs.replace(one, end_ns=span[1]) for one in seen.going_on))
-    beat_day, cell_day = grid_ns(seen) // DAY_NS, cell_ns(seen) // DAY_NS
-    found = []
-    for day in range(day_of(span[0]), day_of(span[1] - 1) + 1):
+    last = day_of(span[1] - 1)
+
+    def inside(day: int) -> int:
+        return min(max(day, since), last)
+
+    beat_day = np.clip(grid_ns(seen) // DAY_NS, since, last)
+    cell_day = np.clip(cell_ns(seen) // DAY_NS, since, last)
+    end_day = [inside(_day_of_end(one, span)) for one in ended]
+    row_day = [inside(day_of(seen.origin_ns + row.minute * 60 * NS)) for row in seen.intervals]
+    for day in sorted({*np.unique(beat_day).tolist(), *np.unique(cell_day).tolist(), *end_day, *row_day}):
         beats = beat_day == day
         cells = np.flatnonzero(cell_day == day)
         first = int(cells[0]) if cells.size else int(np.searchsorted(cell_day, day))
-        piece = Seen(
-            origin_ns=seen.origin_ns,
-            grid=seen.grid[beats],
-            classes=seen.classes[beats],
-            confidences=seen.confidences[beats],
-            first_cell=seen.first_cell + first,
-            cells=seen.cells[cells],
-            ended=tuple(one for one in ended if _day_of_end(one, span) == day),
-            intervals=tuple(
-                row for row in seen.intervals if day_of(seen.origin_ns + row.minute * 60 * NS) == day
+        yield (
+            day,
+            Seen(
+                origin_ns=seen.origin_ns,
+                grid=seen.grid[beats],
+                classes=seen.classes[beats],
+                confidences=seen.confidences[beats],
+                first_cell=seen.first_cell + first,
+                cells=seen.cells[cells],
+                ended=tuple(one for one, of_day in zip(ended, end_day, strict=True) if of_day == day),
+                intervals=tuple(
+                    row for row, of_day in zip(seen.intervals, row_day, strict=True) if of_day == day
+                ),
             ),
         )
-        found.append((day, piece))
-    return found
 
 
 def _day_of_end(one: Past, span: tuple[int, int]) -> int:

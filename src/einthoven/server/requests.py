@@ -13,11 +13,13 @@ from litestar.params import Parameter, ParameterKwarg, PathParameter, QueryParam
 
 from einthoven.errors import AccessDenied, InputInvalid
 from einthoven.names import ORGANISATION, PSEUDONYM, USER
+from einthoven.server.access import SHOWN, Wanted, admit, sight_of
+from einthoven.server.grant_tables import Sight
 from einthoven.server.identities import Person
-from einthoven.server.ingest import token_in
 from einthoven.server.parties import Party, party_for, party_of
 from einthoven.server.reception import Reception
 from einthoven.server.roles import ROUTES, SENDERS
+from einthoven.server.sessions import token_behind
 
 __all__ = [
     "LATEST_NS",
@@ -27,10 +29,12 @@ __all__ = [
     "Parts",
     "Pseudonym",
     "PseudonymInPath",
+    "Seeing",
     "Sending",
     "StrictRequest",
     "UserInPath",
     "UserName",
+    "address_of",
     "bearer_of",
     "instant",
     "instant_ns",
@@ -40,6 +44,7 @@ __all__ = [
     "party_behind",
     "person_of",
     "reception_of",
+    "sight_behind",
 ]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,6 +57,8 @@ Parts = NamedDependency[Reception]
 """What the routes work with."""
 Asker = NamedDependency[Person]
 """Who asks."""
+Seeing = NamedDependency[Sight]
+"""Whose data the asker sees in lists; on routes that show what was found."""
 Sending = NamedDependency[Party]
 """Who sends, or asks of what was sent; on routes that are open to devices."""
 UserInPath = Annotated[str, PathParameter(pattern=USER, description="A user's name.")]
@@ -67,7 +74,7 @@ class StrictRequest(Request[Any, Any, State]):
         """See `litestar.Request`."""
         wanted = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         try:
-            return msgspec.json.decode(await self.body(), type=wanted)
+            return msgspec.convert(_whole(msgspec.json.decode(await self.body())), wanted)
         except msgspec.ValidationError as error:
             raise InputInvalid(
                 "a value is missing or breaks its contract.", where=_place(str(error)), remedy=_REMEDY
@@ -77,6 +84,18 @@ class StrictRequest(Request[Any, Any, State]):
 
 
 _REMEDY: Final = "See /schema/openapi.json."
+_EXACT: Final = 2.0**53
+
+
+def _whole(value: Any) -> Any:
+    """3.0 is the integer 3, as JSON Schema has it."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _whole(one) for key, one in value.items()}
+    return value
 
 
 def _place(message: str) -> str:
@@ -102,17 +121,43 @@ async def let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
         return
     reception: Reception = connection.app.state.reception
     if not allowed.isdisjoint(SENDERS):
-        connection.state.party = await party_of(
-            reception.identities, bearer_of(connection), allowed, segments=1
-        )
+        party = await party_of(reception.identities, bearer_of(connection), allowed, segments=1)
+        connection.state.sight = sight_of(party)
+        if route in SHOWN and party.kind not in SENDERS:
+            connection.state.sight = await _admitted(reception, connection, party, route, may_ask=True)
+        connection.state.party = party
         return
     person = await reception.identities.person(bearer_of(connection))
-    if person.role not in allowed:
+    may_ask = person.role in allowed
+    if route in SHOWN:
+        connection.state.sight = await _admitted(
+            reception, connection, party_for(person), route, may_ask=may_ask
+        )
+    if not may_ask:
         raise AccessDenied(
             f"the role {person.role} may not do this.", where="Authorization", remedy="Ask an administrator."
         )
     connection.state.person = person
     connection.state.party = party_for(person)
+
+
+async def _admitted(
+    reception: Reception,
+    connection: ASGIConnection[Any, Any, Any, Any],
+    party: Party,
+    route: tuple[str, str],
+    *,
+    may_ask: bool,
+) -> Sight:
+    """Whose data somebody sees here; see `einthoven.server.access`."""
+    if len(connection.query_params.getall("patient", [])) > 1:
+        raise InputInvalid("one patient is asked for at a time.", where="patient", remedy="Name one.")
+    given = {**connection.query_params, **connection.path_params}
+    named: dict[str, str] = {
+        kind: str(given[kind]) for kind in ("patient", "alert", "recording", "device") if kind in given
+    }
+    wanted = Wanted(party=party, route=route, named=named, may_ask=may_ask)
+    return await admit(reception.connections, reception.clock, wanted)
 
 
 def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -128,14 +173,30 @@ def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
 
 
 def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """The token; empty where there is none."""
-    return token_in(connection.headers.get("authorization", "").encode("latin-1"))
+    """The token; empty where there is none.
+
+    Raises
+    ------
+    AccessDenied : a browser's session without what stands against forged requests.
+    """
+    return token_behind(connection.scope)  # type: ignore[arg-type]
+
+
+def address_of(request: Request[Any, Any, State]) -> str:
+    """Where a request comes from."""
+    return request.client.host if request.client else ""
 
 
 def party_behind(request: Request[Any, Any, State]) -> Party:
     """Who sends, or asks of what was sent."""
     party: Party = request.state.party
     return party
+
+
+def sight_behind(request: Request[Any, Any, State]) -> Sight:
+    """Whose data the asker sees in lists."""
+    sight: Sight = request.state.sight
+    return sight
 
 
 def person_of(request: Request[Any, Any, State]) -> Person:

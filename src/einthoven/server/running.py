@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ __all__ = ["RunningService", "cpu_s_of", "processes_under"]
 
 _START_S: Final = 90.0
 _STOP_S: Final = 60.0
+_LOOK_S: Final = 0.05
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -87,7 +90,13 @@ class RunningService:
         raise DefectError("the service did not start.", where=str(self.folder / "service.log"))
 
     def restart(self) -> None:
-        """Start it again at the same port, after it ended or was killed."""
+        """Start it again at the same port, after it ended or was killed.
+
+        Workers of a supervisor that was killed hold the port until they have noticed.
+        """
+        until_s = self._clock.now_s() + _START_S
+        while not _is_free(self.port) and self._clock.now_s() < until_s:
+            time.sleep(_LOOK_S)
         self._close()
         self.process = self._start()
 
@@ -154,6 +163,14 @@ def processes_under(parent: int) -> list[int]:
         found += below
         waiting += below
     return found
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def cpu_s_of(processes: Sequence[int]) -> float:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta
 
+from einthoven.continuum import Tier
 from einthoven.errors import InputInvalid
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "settings_page",
 ]
 
+Where = Literal["here", "regions"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -81,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body_max_bytes: Annotated[int, _meta("Largest request with segments.", "bytes", ge=1024, le=2**30)] = (
         16 * 2**20
     )
+    sealed: Annotated[
+        Literal["accepted", "required"],
+        _meta("Whether segments may come sealed, or must; see payloads.md."),
+    ] = "accepted"
     drain_s: Annotated[
         float, _meta("How long a worker that stops may finish what it accepted.", "s", ge=0, le=3600)
     ] = 10.0
@@ -97,6 +103,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway_rate_per_s: Annotated[
         float, _meta("The same for a gateway's token.", "segments/s", ge=0, le=1e9)
     ] = 5000.0
+    emergency_access_h: Annotated[
+        float,
+        _meta("How long somebody who broke the glass sees a patient's data.", "h", gt=0, le=24),
+    ] = 1.0
     session_h: Annotated[float, _meta("How long a login is good for.", "h", gt=0, le=8760)] = 12.0
     log_level: Annotated[LogLevel, _meta("What is logged.")] = "info"
     traces_url: Annotated[
@@ -129,6 +139,60 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 0
 
+    continuum: Annotated[
+        str,
+        _meta("File that declares regions; empty for continuum.toml in the data folder, if there is one."),
+    ] = ""
+    segments_in: Annotated[
+        Where,
+        _meta(
+            "Where segments are analysed. What regions do not do in time, or have no room for, is done here."
+        ),
+    ] = "here"
+    recordings_in: Annotated[
+        Where,
+        _meta("Where the hours of whole recordings are analysed; regions need the same object store."),
+    ] = "here"
+    regions_policy: Annotated[
+        Literal["balanced", "cheapest", "fastest", "least-loaded", "random", "round-robin", "two-choices"],
+        _meta("Which region is given an invocation."),
+    ] = "balanced"
+    regions_need: Annotated[
+        str, _meta("Labels that a region must have, with commas between them; empty for none.")
+    ] = ""
+    regions_patience_s: Annotated[
+        float, _meta("So long regions are waited for with a segment.", "s", gt=0, le=60)
+    ] = 1.0
+
+    nodes_nats: Annotated[
+        str,
+        _meta("NATS servers over which nodes are managed, with commas between them; empty for no nodes."),
+    ] = ""
+    nodes_site: Annotated[str, _meta("Name of the site that the nodes belong to.")] = "site"
+    nodes_ca: Annotated[
+        str, _meta("Certificates that those servers' are checked with; empty for this machine's.")
+    ] = ""
+    nodes_credentials: Annotated[str, _meta("User credentials file for those servers; empty for none.")] = ""
+
+    policy: Annotated[
+        str,
+        _meta(
+            "File that says which data may go to which regions and nodes; empty for none: all may go "
+            "anywhere. One that cannot be read lets nothing go."
+        ),
+    ] = ""
+    tier: Annotated[Tier, _meta("Where this service stands.")] = "local"
+    movements_s: Annotated[
+        float,
+        _meta(
+            "What of a patient's data goes to a region is summed for so long, and then one entry of the "
+            "ledger.",
+            "s",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 900.0
+
     views_after_s: Annotated[
         float,
         _meta(
@@ -138,6 +202,27 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             le=604_800,
         ),
     ] = 600.0
+
+    chain_url: Annotated[
+        str,
+        _meta("JSON-RPC address of a node of an EVM chain on which ledgers are anchored; empty for none."),
+    ] = ""
+    chain_contract: Annotated[
+        str,
+        _meta(
+            "Address of the contract of anchors; empty to believe the database, which einthoven ledger "
+            "anchor told."
+        ),
+    ] = ""
+    chain_confirmations: Annotated[
+        int,
+        _meta(
+            "A transaction is believed when so many blocks have it, with its own.", "blocks", ge=1, le=10_000
+        ),
+    ] = 1
+    anchor_every_s: Annotated[
+        float, _meta("So often the newest checkpoint is anchored.", "s", ge=1, le=31_536_000)
+    ] = 3600.0
 
     @property
     def folder(self) -> Path:
@@ -153,6 +238,26 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def objects_url(self) -> str:
         """The object store's URL or folder."""
         return self.objects or str(self.folder / "objects")
+
+    @property
+    def continuum_path(self) -> Path:
+        """The file that declares regions; it need not be there."""
+        return Path(self.continuum).expanduser() if self.continuum else self.folder / "continuum.toml"
+
+    @property
+    def policy_path(self) -> Path | None:
+        """The data policy; None where there is none."""
+        return Path(self.policy).expanduser() if self.policy else None
+
+    @property
+    def region_shares(self) -> int:
+        """Processes that share the slots of regions."""
+        return (self.processes if self.segments_in == "regions" else 0) + (self.recordings_in == "regions")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Labels that a region must have."""
+        return frozenset(label for one in self.regions_need.split(",") if (label := one.strip()))
 
     @property
     def processes(self) -> int:

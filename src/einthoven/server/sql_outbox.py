@@ -13,6 +13,7 @@ from einthoven.errors import Conflict
 from einthoven.server import alert_tables
 from einthoven.server.connections import Connections
 from einthoven.server.delivery.outbox import DeadLetter, Due
+from einthoven.server.ledger_entries import keep_steps
 from einthoven.storage.database import Database, Row, Statements
 
 __all__ = ["SqlOutbox", "dead_letters", "forget_heartbeats", "read_health", "revive"]
@@ -114,9 +115,10 @@ class SqlOutbox:
             if not rows:
                 return
             alert = alert_tables.read_alert(statements, one.org, one.alert_id)
-            rules = alert_tables.rules_for(statements, one.org, alert.patient, self._keys)
+            rules = alert_tables.rules_for(statements, one.org, alert.ruled_by, self._keys)
             steps = delivered(alert, rules, receipt.at_ns, rung=one.rung, receipt=receipt.reference)
             alert_tables.store(statements, steps, rules)
+            keep_steps(statements, steps)
 
         for _ in range(8):
             try:

@@ -16,10 +16,10 @@ from einthoven.server.requests import (
     Limit,
     Parts,
     PseudonymInPath,
+    Seeing,
     instant,
     instant_ns,
     instant_parameter,
-    own_patient,
 )
 from einthoven.server.streams import SegmentRow, StreamRow, list_streams, read_gaps, segments_of
 from einthoven.server.wire import Answer, decode_answer
@@ -48,6 +48,10 @@ class StreamSeen(msgspec.Struct, frozen=True, rename="camel"):
     """Segments that were accepted and are not analysed yet."""
     missing: int
     """Segments that were skipped and did not come."""
+    region: str | None
+    """The region that its segments are planned to be analysed in; null where none is planned."""
+    refused: str | None
+    """Why no region answers it in time, where that is so: then it is analysed in the service."""
     clock_skew_s: float
     """How much later its newest segment arrived than its last sample was taken, by the device's clock."""
 
@@ -89,6 +93,7 @@ class SegmentPage(msgspec.Struct, frozen=True, rename="camel"):
 async def streams(
     reception: Parts,
     person: Asker,
+    sight: Seeing,
     patient: Annotated[str | None, Parameter(pattern=PSEUDONYM, description="Of one patient only.")] = None,
     after: Annotated[
         str,
@@ -97,10 +102,10 @@ async def streams(
     limit: Limit = 100,
 ) -> StreamPage:
     """Streams of the organisation; a patient sees the own ones."""
-    if person.role == "patient":
-        patient = own_patient(person, patient or person.patient)
     found = await reception.connections.read(
-        lambda s: list_streams(s, person.org, patient=patient, after=after, limit=limit + 1)
+        lambda s: list_streams(
+            s, person.org, patient=patient, after=after, limit=limit + 1, seen=sight.of("segments")
+        )
     )
     return StreamPage(
         [_seen(one) for one in found[:limit]], found[limit - 1].device if found[limit:] else None
@@ -113,7 +118,7 @@ async def stream(reception: Parts, person: Asker, device: PseudonymInPath) -> St
 
     def question(statements: Statements) -> StreamDetail:
         found = list_streams(statements, person.org, device=device, limit=1)
-        if not found or (person.role == "patient" and found[0].patient != person.patient):
+        if not found:
             raise NotFound("there is no such stream.", where="device", remedy="List the streams.")
         return StreamDetail(_seen(found[0]), read_gaps(statements, found[0].id, _GAPS_MAX))
 
@@ -134,8 +139,6 @@ async def patient_segments(
     limit: Limit = 100,
 ) -> SegmentPage:
     """Segments of one patient and what was found in them."""
-    if person.role == "patient":
-        own_patient(person, patient)
     cursor = _cursor(after)
     from_ns, until_ns = instant_ns("from", from_, 0), instant_ns("until", until, LATEST_NS)
     found = await reception.connections.read(
@@ -177,6 +180,8 @@ def _seen(one: StreamRow) -> StreamSeen:
         next_sequence=one.next_sequence,
         waiting=one.waiting,
         missing=one.missing,
+        region=one.region or None,
+        refused=one.refused or None,
         clock_skew_s=one.skew_ns / 1e9,
     )
 

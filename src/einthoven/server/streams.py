@@ -1,12 +1,21 @@
 """Streams and segments as they lie in the database, to be looked at."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from einthoven.storage.database import Row, Statements, within
 
-__all__ = ["SegmentRow", "StreamRow", "list_streams", "read_gaps", "segments_of"]
+__all__ = [
+    "CLOCK_S",
+    "SegmentRow",
+    "StreamRow",
+    "list_streams",
+    "read_gaps",
+    "segments_of",
+    "sequence_at",
+]
 
 
 class StreamRow(msgspec.Struct, frozen=True):
@@ -24,6 +33,8 @@ class StreamRow(msgspec.Struct, frozen=True):
     next_sequence: int
     waiting: int
     skew_ns: int
+    region: str
+    refused: str
     missing: int = 0
     """Segments that were skipped and did not come."""
 
@@ -49,9 +60,11 @@ def list_streams(
     device: str | None = None,
     after: str = "",
     limit: int,
+    seen: tuple[str, Sequence[object]] = ("1 = 1", ()),
 ) -> list[StreamRow]:
-    """Streams of an organisation by device."""
-    sql, values = _STREAMS, [org, after]
+    """Streams of an organisation by device; of those that a condition on their rows leaves."""
+    values: list[object] = [org, after, *seen[1]]
+    sql = f"{_STREAMS} AND {seen[0]}"
     for column, value in (("patient", patient), ("device", device)):
         if value is not None:
             sql += f" AND {column} = ?"
@@ -104,8 +117,8 @@ def segments_of(
     )
     found: list[SegmentRow] = []
     for id_, device in streams:
-        first = _sequence_at(statements, id_, from_ns - _CLOCK_NS)
-        last = _sequence_at(statements, id_, until_ns + _CLOCK_NS)
+        first = sequence_at(statements, id_, from_ns - _CLOCK_NS)
+        last = sequence_at(statements, id_, until_ns + _CLOCK_NS)
         if id_ == after[0]:
             first = max(first, after[1] + 1)
         rows = statements.rows(_SEGMENTS, (id_, first, last, from_ns, until_ns, limit - len(found)))
@@ -115,7 +128,7 @@ def segments_of(
     return found
 
 
-def _sequence_at(statements: Statements, stream: int, instant_ns: int) -> int:
+def sequence_at(statements: Statements, stream: int, instant_ns: int) -> int:
     """The first sequence number whose segment begins then or later; one that is too high if none does."""
     low = high = 0
     rows = statements.rows("SELECT MIN(sequence), MAX(sequence) FROM segments WHERE stream = ?", (stream,))
@@ -139,7 +152,7 @@ _FROM: Final = (
 )
 _STREAMS: Final = (
     "SELECT id, device, patient, lead, fs, gain, baseline, start_ns, seen_ns, next_sequence, waiting, "
-    "skew_ns FROM streams WHERE org = ? AND device > ?"
+    "skew_ns, region, refused FROM streams WHERE org = ? AND device > ?"
 )
 _SEGMENTS: Final = (
     "SELECT sequence, status, start_ns, received_ns, samples, answer FROM segments WHERE stream = ? "

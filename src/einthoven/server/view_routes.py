@@ -1,8 +1,7 @@
 """Routes of a patient's views: what was found over any span of time, by the hour, the day, the year."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
@@ -20,7 +19,6 @@ from einthoven.server.requests import (
     instant,
     instant_ns,
     instant_parameter,
-    own_patient,
 )
 from einthoven.server.serving_layer import (
     RESOLUTIONS,
@@ -32,12 +30,10 @@ from einthoven.server.serving_layer import (
     read_trend,
 )
 from einthoven.signal.findings import BEAT_CLASSES
-from einthoven.storage.database import Statements
 from einthoven.views import Field
 
-__all__ = ["HANDLERS", "TrendSeen", "trend_seen"]
+__all__ = ["HANDLERS", "From", "TrendSeen", "Until", "span_of", "trend_seen"]
 
-_T = TypeVar("_T")
 _DAY_NS: Final = 24 * 3600 * 10**9
 _MINUTE_NS: Final = 60 * 10**9
 Resolution = Annotated[Literal["1m", "5m", "15m", "1h", "6h", "1d"], Parameter(description="Of the rows.")]
@@ -199,11 +195,8 @@ async def episodes(
     limit: Limit = 100,
 ) -> EpisodePage:
     """Episodes that touch a span, by onset."""
-    from_ns, until_ns = _span(reception, from_, until)
-    found = await _read(
-        reception,
-        person,
-        patient,
+    from_ns, until_ns = span_of(reception, from_, until)
+    found = await reception.views.read(
         lambda s: read_episodes(s, person.org, patient, from_ns, until_ns, device=device, limit=limit + 1),
     )
     seen = [
@@ -230,11 +223,8 @@ async def beats(
     device: Device = None,
 ) -> BeatsSeen:
     """Every beat of a span of at most a day."""
-    from_ns, until_ns = _span(reception, from_, until)
-    found = await _read(
-        reception,
-        person,
-        patient,
+    from_ns, until_ns = span_of(reception, from_, until)
+    found = await reception.views.read(
         lambda s: read_beats(s, reception.store, person.org, patient, from_ns, until_ns, device=device),
     )
     return BeatsSeen((found.at_ns // 1_000_000).tolist(), found.classes, found.confidences.tolist())
@@ -250,11 +240,8 @@ async def quality(
     device: Device = None,
 ) -> QualityMap:
     """What could be read of a span of at most a day, and why not."""
-    from_ns, until_ns = _span(reception, from_, until)
-    found = await _read(
-        reception,
-        person,
-        patient,
+    from_ns, until_ns = span_of(reception, from_, until)
+    found = await reception.views.read(
         lambda s: read_quality(s, reception.store, person.org, patient, from_ns, until_ns, device=device),
     )
     return QualityMap(list(map(_stretch, found)))
@@ -271,25 +258,16 @@ async def _trend(
     width: int | None,
     device: str | None,
 ) -> TrendSeen:
-    from_ns, until_ns = _span(reception, *span)
+    from_ns, until_ns = span_of(reception, *span)
     now_ns = reception.clock.utc_ns()
-    return await _read(
-        reception,
-        person,
-        patient,
+    return await reception.views.read(
         lambda s: trend_seen(
             read_trend(s, person.org, patient, from_ns, until_ns, width, device=device, now_ns=now_ns)
         ),
     )
 
 
-async def _read(reception: Parts, person: Asker, patient: str, question: Callable[[Statements], _T]) -> _T:
-    if person.role == "patient":
-        own_patient(person, patient)
-    return await reception.views.read(question)
-
-
-def _span(reception: Parts, from_: str | None, until: str | None) -> tuple[int, int]:
+def span_of(reception: Parts, from_: str | None, until: str | None) -> tuple[int, int]:
     """The last minute has begun, and counts."""
     until_ns = instant_ns("until", until, reception.clock.utc_ns() + _MINUTE_NS)
     return instant_ns("from", from_, until_ns - _DAY_NS), until_ns

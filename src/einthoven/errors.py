@@ -18,16 +18,28 @@
     │  ├─ AlertStepRefused        an alert in this state cannot take this step
     │  ├─ DestinationRefused      segments must not be sent there from here
     │  ├─ TooManyRuns             as many runs go on as this service does at once
-    │  └─ RulesRefused            alert rules that are unsigned, altered or out of turn
+    │  ├─ RulesRefused            alert rules that are unsigned, altered or out of turn
+    │  ├─ KeyRefused              a key that is missing, unreadable, unknown or retired
+    │  ├─ EnvelopeRefused         an encrypted payload that nobody here can open, or that was altered
+    │  │  └─ EnvelopeReplayed       one that came before
+    │  ├─ PolicyDenied            the data policy does not let this go there
+    │  └─ ChainRefused            a chain does not take this from here
+    │     ├─ WrongChain             it is another chain, or the contract is not there
+    │     ├─ TransactionReverted    the contract refused, and said why
+    │     └─ FundsMissing           the account cannot pay what it costs
     ├─ PeerError                theirs: something we depend on failed; retrying may help
     │  ├─ ObjectDamaged           a kept object is not what was written
+    │  ├─ LedgerTampered          a ledger, or a part of it, is not what was signed
     │  ├─ StoreUnavailable        the object store did not take or give an object
     │  ├─ DestinationUnavailable  nobody takes connections where segments are to be sent
     │  ├─ DatabaseUnavailable     the database did not answer
+    │  ├─ SolverFailed            the optimiser did not run, or gave no point
+    │  ├─ ChainUnavailable        a chain did not answer, or did not take a transaction in time
     │  ├─ DeliveryFailed          a receiver did not take a notification
     │  └─ Overloaded              more work is waiting than fits; nothing was accepted
     │     └─ RateExceeded           one sender sends more than it may
     └─ DefectError              ours: an invariant broke; please report it
+       └─ PlanRefuted             a plan that we made does not hold
 
 Each error says what, where and the remedy, and carries the same facts as attributes, with a
 machine-readable ``code``. Nothing in a message is a sample, a patient identifier or a token.
@@ -39,6 +51,8 @@ __all__ = [
     "AccessDenied",
     "AlertStepRefused",
     "CallerError",
+    "ChainRefused",
+    "ChainUnavailable",
     "Conflict",
     "DatabaseUnavailable",
     "DefectError",
@@ -47,22 +61,32 @@ __all__ = [
     "DestinationUnavailable",
     "DigestMismatch",
     "EinthovenError",
+    "EnvelopeRefused",
+    "EnvelopeReplayed",
     "Fault",
+    "FundsMissing",
     "InputInvalid",
+    "KeyRefused",
+    "LedgerTampered",
     "NotFound",
     "ObjectDamaged",
     "Overloaded",
     "PeerError",
+    "PlanRefuted",
+    "PolicyDenied",
     "RateExceeded",
     "RecordingNotFound",
     "RecordingUnreadable",
     "ReferenceRefused",
     "RulesRefused",
     "SequenceReused",
+    "SolverFailed",
     "StateUnreadable",
     "StoreUnavailable",
     "TokenInvalid",
     "TooManyRuns",
+    "TransactionReverted",
+    "WrongChain",
 ]
 
 Fault = Literal["caller", "peer", "ours"]
@@ -208,6 +232,54 @@ class TooManyRuns(CallerError):
     code: ClassVar[str] = "too-many-runs"
 
 
+class KeyRefused(CallerError):
+    """A key that is missing, unreadable, unknown or retired."""
+
+    code: ClassVar[str] = "key-refused"
+
+
+class EnvelopeRefused(CallerError):
+    """An encrypted payload that nobody here can open, or that was altered; which is not said."""
+
+    code: ClassVar[str] = "envelope-refused"
+
+
+class EnvelopeReplayed(EnvelopeRefused):
+    """An encrypted payload whose sequence number was taken before, or is too old to tell."""
+
+    code: ClassVar[str] = "envelope-replayed"
+
+
+class PolicyDenied(CallerError):
+    """The data policy does not let this go there."""
+
+    code: ClassVar[str] = "policy-denied"
+
+
+class ChainRefused(CallerError):
+    """A chain does not take this from here."""
+
+    code: ClassVar[str] = "chain-refused"
+
+
+class WrongChain(ChainRefused):
+    """It is another chain than the one that was named, or the contract is not on it."""
+
+    code: ClassVar[str] = "wrong-chain"
+
+
+class TransactionReverted(ChainRefused):
+    """The contract refused a call; the sentence has its reason."""
+
+    code: ClassVar[str] = "transaction-reverted"
+
+
+class FundsMissing(ChainRefused):
+    """The account cannot pay what a transaction may cost."""
+
+    code: ClassVar[str] = "funds-missing"
+
+
 class PeerError(EinthovenError):
     """Something we depend on failed; retrying may help."""
 
@@ -219,6 +291,12 @@ class ObjectDamaged(PeerError):
     """A kept object, or a part of it, is not what was written; another copy may be."""
 
     code: ClassVar[str] = "object-damaged"
+
+
+class LedgerTampered(PeerError):
+    """A ledger, or a part of it, is not what was signed."""
+
+    code: ClassVar[str] = "ledger-tampered"
 
 
 class DestinationUnavailable(PeerError):
@@ -237,6 +315,18 @@ class DatabaseUnavailable(PeerError):
     """The database did not answer."""
 
     code: ClassVar[str] = "database-unavailable"
+
+
+class ChainUnavailable(PeerError):
+    """A chain did not answer, or did not take a transaction in time."""
+
+    code: ClassVar[str] = "chain-unavailable"
+
+
+class SolverFailed(PeerError):
+    """The optimiser did not run, or gave no point."""
+
+    code: ClassVar[str] = "solver-failed"
 
 
 class Overloaded(PeerError):
@@ -285,3 +375,9 @@ class DefectError(EinthovenError):
     """An invariant of ours broke; please report it."""
 
     code: ClassVar[str] = "defect"
+
+
+class PlanRefuted(DefectError):
+    """A plan that we made does not hold: a deadline or a capacity is exceeded."""
+
+    code: ClassVar[str] = "plan-refuted"

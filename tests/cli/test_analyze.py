@@ -33,7 +33,8 @@ def as_json(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[
 def test_the_json_has_the_keys_that_are_promised(stem: Path, capsys) -> None:
     code, (figures,), _ = as_json(capsys, str(stem / "vt"))
     assert code == 0
-    assert figures["recording"] == {"name": "vt", "fs": 250.0, "duration_s": 70.0, "leads": ["MLII"]}
+    recording = {"name": "vt", "fs": 250.0, "duration_s": 70.0, "leads": ["MLII"], "remarks": []}
+    assert figures["recording"] == recording
     assert set(figures) >= {
         *("recording", "beats", "heart_rate_bpm", "episodes", "quality"),
         *("alerts", "elapsed_s", "machine", "version"),

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,35 +34,14 @@ def test_the_version_comes_with_the_notice(capsys) -> None:
     assert NOTICE in out
 
 
-def test_the_doctor_finds_this_machine_well(capsys) -> None:
+def test_the_doctor_finds_this_machine_well(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("EINTHOVEN_DATA_FOLDER", str(tmp_path))
     assert run(["doctor", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["beat_model"]
     assert figures["segment_us"] > 0
     assert run(["doctor"]) == 0
     assert "ready" in capsys.readouterr().out
-
-
-def test_training_makes_the_shipped_model_bit_for_bit(data, tmp_path: Path, capsys) -> None:
-    assert run(["train", "--data", str(data), "--out", str(tmp_path / "model"), "--json"]) == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["is_shipped"]
-    assert (tmp_path / "model").stat().st_size == figures["bytes"] < 2**20
-    assert figures["rows"]["V"] == 8 * 3788
-    assert run(["train", "--data", str(tmp_path)]) == 2
-
-
-def test_training_writes_the_card_that_it_is_asked_for(data, tmp_path: Path, capsys, monkeypatch) -> None:
-    """With one seed and the fewest records and virtual patients, for speed."""
-    monkeypatch.setattr("einthoven.cli.train.VIRTUAL_PATIENTS", 1)
-    monkeypatch.setattr("einthoven.cli.train.SEEDS", 1)
-    monkeypatch.setattr("einthoven.cli.train.DS1", ("106", "118", "119", "208", "209", "223"))
-    card = tmp_path / "card.md"
-    assert run(["train", "--data", str(data), "--out", str(tmp_path / "model"), "--card", str(card)]) == 0
-    assert "held-out records of DS1: V F1" in capsys.readouterr().out
-    figures = json.loads(card.with_suffix(".json").read_text())
-    assert figures["seeds"] == 1
-    assert figures["sha256"] in card.read_text()
 
 
 def test_sparklines_show_the_shape_and_leave_gaps() -> None:

@@ -181,6 +181,34 @@ def test_the_batch_workflow_comes_with_the_program(folder: Path, capsys: pytest.
     assert (folder / "state" / "work" / said["outputs"]["ecgDataFilePath"]).is_file()
 
 
+@pytest.mark.parametrize("policy", ["schedule", "cheapest"])
+def test_a_run_in_regions_gives_what_a_run_here_gives(
+    folder: Path, capsys: pytest.CaptureFixture[str], policy: str
+) -> None:
+    write_recording(folder / "one", VirtualPatient(7, SCENES["vt_to_vf"], fs=250.0, duration_s=200.0))
+    (folder / "continuum.toml").write_text(
+        '[regions.here]\nkind = "inline"\nplace = "vienna"\n[regions.there]\nkind = "inline"\nslots = 2\n'
+    )
+    begun = ("ecg-batch", "ecgDataFilePath=one", "--chunk", "1", "--workers", "1")
+    _, here, _ = called(capsys, "run", *begun, "--store", "here")
+    elsewhere = (
+        "--continuum",
+        "continuum.toml",
+        "--policy",
+        policy,
+        "--data-at",
+        "vienna",
+        "--store",
+        "there",
+    )
+    code, there, _ = called(capsys, "run", *begun, *elsewhere)
+    assert (code, there["outputs"]) == (0, here["outputs"])
+    name = there["outputs"]["ecgDataFilePath"]
+    assert (folder / "there" / name).read_bytes() == (folder / "here" / name).read_bytes()
+    code, again, _ = called(capsys, "resume", there["run"])
+    assert (code, again["outputs"]) == (0, here["outputs"])
+
+
 def test_a_run_goes_on_as_it_was_begun(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_recording(folder / "one", VirtualPatient(7, SCENES["vt_to_vf"], fs=250.0, duration_s=200.0))
     begun = ("ecg-batch", "ecgDataFilePath=one", "--chunk", "1", "--workers", "1", "--store", "mine")

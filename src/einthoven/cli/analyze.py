@@ -29,7 +29,17 @@ from einthoven.signal.rules import RULES, Criteria, criteria_of
 from einthoven.signal.variability import rr_intervals
 from einthoven.version import __version__
 
-__all__ = ["COLOURS", "MARKS", "clock_of", "command", "lasting", "summary"]
+__all__ = [
+    "COLOURS",
+    "MARKS",
+    "analysed",
+    "clock_of",
+    "command",
+    "criteria_in",
+    "lasting",
+    "ready_kernels",
+    "summary",
+]
 
 COLOURS: Final = {
     "high": "bold white on red",
@@ -91,7 +101,8 @@ def command(
 ) -> int:
     """Find beats, rhythm and conditions in recordings.
 
-    FILES are WFDB records (by stem or header), CSV files of integers, one sample a row, or JSON.
+    FILES are WFDB records (by stem or header), EDF, BDF or ISHNE files, CSV files of integers, one
+    sample a row, or JSON.
     """
     if moment is not None and annotations is not None:
         raise InputInvalid(
@@ -99,7 +110,7 @@ def command(
             where="--explain",
             remedy="Leave out --explain or --annotations.",
         )
-    criteria = None if rules is None else _criteria(rules)
+    criteria = None if rules is None else criteria_in(rules)
     if moment is not None:
         return explain_moment(tuple(map(Path, files)), lead, moment, output, criteria, as_json=as_json)
     if output is not None:
@@ -107,8 +118,8 @@ def command(
     jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60, criteria)
     for path, error in errors:
         _complain(path, error, as_json=as_json)
-    _ready_kernels()
-    outcomes = _run(jobs, workers or workers_here(), quiet=as_json)
+    ready_kernels()
+    outcomes = analysed(jobs, workers or workers_here(), quiet=as_json)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:
         if outcome.error is not None:
@@ -140,7 +151,7 @@ def _complain(path: Path, error: EinthovenError, *, as_json: bool) -> None:
     )
 
 
-def _criteria(path: Path) -> Criteria:
+def criteria_in(path: Path) -> Criteria:
     """The limits in a file; what is wrong with it is said with its name."""
     try:
         content = path.read_bytes()
@@ -168,14 +179,14 @@ def _plan(
     return jobs, errors
 
 
-def _ready_kernels() -> None:
+def ready_kernels() -> None:
     """Compile in this process before any worker would, and say so."""
     if not kernels_are_cached():
         click.echo("Compiling kernels once; this takes some seconds.", err=True)
         warm_kernels()
 
 
-def _run(jobs: list[Job], workers: int, *, quiet: bool) -> list[Outcome]:
+def analysed(jobs: list[Job], workers: int, *, quiet: bool) -> list[Outcome]:
     """All outcomes in the order of the jobs, with a progress bar on standard error."""
     console = Console(stderr=True)
     columns = (
@@ -195,7 +206,7 @@ def _run(jobs: list[Job], workers: int, *, quiet: bool) -> list[Outcome]:
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
-    """The public figures of one recording; the schema is in docs/reference/analyze.md."""
+    """The public figures of one recording; the schema is in docs/reference/analyze.schema.json."""
     info, findings = outcome.job.info, outcome.findings
     result: dict[str, Any] = {
         "recording": {
@@ -203,6 +214,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "fs": info.fs,
             "duration_s": round(info.duration_s, 3),
             "leads": [lead.name for lead in info.leads],
+            "remarks": list(outcome.job.remarks),
         },
         "lead": info.leads[outcome.job.lead].name if info.leads else None,
         "beats": {"total": 0, "by_class": dict.fromkeys(BEAT_CLASSES, 0)},
@@ -308,6 +320,7 @@ def _page(outcome: Outcome, width: int) -> Panel:
         parts.append(_episodes(episodes, findings.fs, with_rules=width >= 110))
     else:
         parts.append(Text("No episodes.", style="green"))
+    parts += [Text(remark, style="dim") for remark in outcome.job.remarks]
     return Panel(
         Group(*parts), title=title, title_align="left", subtitle=f"{outcome.elapsed_s:.2f} s of work"
     )
@@ -362,7 +375,7 @@ def _figures(findings: Findings, lead: str) -> Table:
 def _tachogram(findings: Findings, width: int) -> Text:
     quality = findings.quality
     intervals = rr_intervals(findings.beats.grid, findings.beats.classes, quality.first_cell, quality.cells)
-    if intervals.rr_s.size == 0:
+    if intervals.rr.size == 0:
         return Text("")
     rates = np.where(intervals.sound, 60 / np.maximum(intervals.rr_s, 0.1), np.nan)
     return Text(sparkline(rates, max(20, width - 24)) + "  beats/min", style="green")

@@ -15,7 +15,9 @@ from rich.table import Table
 
 from einthoven.cli.bench_batch import command as batch
 from einthoven.cli.bench_ingest import command as ingest
+from einthoven.cli.bench_regions import command as regions
 from einthoven.cli.bench_rhythm import command as rhythm
+from einthoven.cli.bench_trust import command as trust
 from einthoven.cli.bench_views import command as views
 from einthoven.cli.machine import machine, workers_here
 from einthoven.errors import CallerError, RecordingNotFound
@@ -50,6 +52,8 @@ command.add_command(rhythm)
 command.add_command(ingest)
 command.add_command(batch)
 command.add_command(views)
+command.add_command(regions)
+command.add_command(trust)
 
 
 @command.command(name="ec57")

@@ -10,6 +10,7 @@ from rich.table import Table
 from einthoven.cli.machine import machine, workers_here
 from einthoven.cli.offline import printed
 from einthoven.experiments.batch import BatchPlan, BatchRun, InvocationCost, bench_batch, bench_invocations
+from einthoven.experiments.peers import PeerRun, bench_peers
 from einthoven.version import __version__
 
 __all__ = ["command"]
@@ -40,12 +41,18 @@ __all__ = ["command"]
     help="Processes.  [default: 1 and one a processor]",
 )
 @click.option("--unfused", is_flag=True, help="Also without fusion: every function an invocation of its own.")
+@click.option(
+    "--peers",
+    is_flag=True,
+    help="Also Lithops and plain Ray tasks, where installed, on the longest recording in 24 chunks.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     hours: tuple[float, ...],
     chunks_min: tuple[float, ...],
     workers: tuple[int, ...],
     unfused: bool,
+    peers: bool,
     as_json: bool,
 ) -> int:
     """Run the batch workflow on a virtual patient's hours, everything journaled, and compare with the whole.
@@ -61,6 +68,11 @@ def command(
         for is_fused in ((True, False) if unfused else (True,))
     ]
     with Console(stderr=True).status("Starting") as status:
+        beside = (
+            bench_peers(max(hours), max(counts), lambda what: status.update(f"Peers: {what}"))
+            if peers
+            else []
+        )
         runs = bench_batch(plans, lambda what: status.update(f"Running: {what}"))
         status.update("Running: invocations of nothing")
         cost = bench_invocations()
@@ -71,9 +83,13 @@ def command(
             "machine": machine(),
             "version": __version__,
         }
+        if peers:
+            figures["peers"] = [msgspec.to_builtins(one) for one in beside]
         printed(figures)
     else:
         _print(runs, cost)
+        if peers:
+            _print_peers(beside)
     return int(not all(run.identical for run in runs))
 
 
@@ -101,3 +117,21 @@ def _print(runs: list[BatchRun], cost: InvocationCost) -> None:
         f"An invocation that does nothing costs {cost.plain:.0f} µs, journaled {cost.journaled:.0f} µs. "
         "The article's makespans are of a public cloud with an instance for each hour."
     )
+
+
+def _print_peers(runs: list[PeerRun]) -> None:
+    console = Console()
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("program")
+    for heading in ("version", "s", "ours ÷ its", "the same"):
+        table.add_column(heading, justify="right")
+    for run in runs:
+        if run.makespan_s is None:
+            table.add_row(run.name, run.version or "", f"[yellow]{run.reason}[/]", "", "")
+            continue
+        same = "[green]yes[/]" if run.identical else "[red]no[/]"
+        table.add_row(run.name, run.version, f"[bold]{run.makespan_s:.3f}[/]", f"{run.ratio:.3f}", same)
+    console.print(
+        "The longest recording in 24 chunks, the same functions on as many processes; medians of five."
+    )
+    console.print(table)

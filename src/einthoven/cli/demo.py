@@ -64,6 +64,18 @@ _ALERTS_SHOWN: Final = 8
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1905, show_default=True, help="Of the virtual patients."
 )
+@click.option(
+    "--pages", "has_pages", is_flag=True, help="In a browser: a service, its pages, twelve patients."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=0, help="Of the pages.  [default: a free one]"
+)
+@click.option("--no-browser", is_flag=True, help="Print the pages' address, and open nothing.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what the service of the pages writes here.  [default: gone at the end]",
+)
 @click.argument("more", nargs=-1)
 def command(
     seconds: float | None,
@@ -72,12 +84,31 @@ def command(
     segment_s: float,
     speed: float,
     seed: int,
+    has_pages: bool,
+    port: int,
+    no_browser: bool,
+    keep: Path | None,
     more: tuple[str, ...],
 ) -> int:
     """Watch virtual patients stream, and alerts fire.
 
     MORE are further recordings to replay: ``--replay FILE FILE …``.
     """
+    if has_pages:
+        if replay or more or speed != 1.0:
+            raise click.UsageError("--pages shows virtual patients, as fast as they live.")
+        from einthoven.cli.demo_pages import show_pages  # noqa: PLC0415 - the service takes time to import
+
+        show_pages(
+            seconds=seconds,
+            as_json=as_json,
+            segment_s=segment_s,
+            seed=seed,
+            port=port,
+            folder=keep,
+            opens_browser=not (no_browser or as_json),
+        )
+        return 0
     files = tuple(map(Path, (*replay, *more)))
     if not kernels_are_cached():
         click.echo("Compiling kernels once; this takes some seconds.", err=True)

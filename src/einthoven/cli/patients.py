@@ -224,6 +224,18 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help='JSON file of device tokens: {"device": "token"}; its devices are the patients.',
 )
+@click.option(
+    "--seal",
+    "is_sealed",
+    is_flag=True,
+    help="Devices seal what they send, with keys made for this run and registered at the service.",
+)
+@click.option(
+    "--technician-token",
+    envvar="EINTHOVEN_TECHNICIAN_TOKEN",
+    show_envvar=True,
+    help="A technician's token, which registers the keys; needed to seal.",
+)
 @click.option("--name", help="Begins the patients' pseudonyms.  [default: from the time]")
 @click.option(
     "--first-sequence",
@@ -246,6 +258,8 @@ def run_command(
     records: Path | None,
     token: str | None,
     tokens: Path | None,
+    is_sealed: bool,
+    technician_token: str | None,
     name: str | None,
     first_sequence: int,
     truth: Path | None,
@@ -258,6 +272,8 @@ def run_command(
     DESTINATION is the URL of a service that you may load: this is a load generator. Exit code 0 only if
     nothing was lost and every answer was right.
     """
+    if is_sealed and not technician_token:
+        raise click.UsageError("--seal needs --technician-token.")
     duration_s = parameters["duration_s"] or None
     names = Names(
         run=name or f"v{SystemClock().utc_ns() // 10**9:x}",
@@ -273,6 +289,7 @@ def run_command(
         mix=None if mix is None else _weights(mix),
         noises=tuple(map(_noise, noises)),
         records=None if records is None else str(records),
+        technician_token=technician_token if is_sealed else None,
         truth=None if truth is None else str(truth),
     )
     if as_lines or not sys.stderr.isatty():

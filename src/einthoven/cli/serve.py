@@ -76,10 +76,13 @@ def _greet(settings: Settings, url: str, setup: str | None) -> None:
     console = Console(stderr=True)
     console.print(f"[dim]{NOTICE}[/]\n")
     console.print(f"[bold]Einthoven listens at {url}[/]  ({settings.processes} workers)")
+    console.print(f"Pages    {url}/")
     console.print(f"API      {url}/schema/openapi.json")
     console.print(f"Data     {settings.folder}")
     if setup is not None:
-        console.print("\nNobody can log in yet. Make the first administrator within a day:")
+        console.print("\nNobody can sign in yet. Make the first administrator within a day, at")
+        console.print(f"  {url}/sign-in#setup={setup}", soft_wrap=True, highlight=False)
+        console.print("or with")
         console.print(
             f"  curl -X POST {url}/v1/setup -H 'Authorization: Bearer {setup}' "
             "-H 'Content-Type: application/json' "

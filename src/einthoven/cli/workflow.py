@@ -24,11 +24,23 @@ from einthoven.cli.setting_flags import with_settings
 from einthoven.clock import SystemClock
 from einthoven.errors import Conflict, InputInvalid, RecordingNotFound
 from einthoven.pictures.workflows import Performed, draw_workflow, what_it_took
+from einthoven.placement import POLICIES, Terms
 from einthoven.runtime.claims import Claims
 from einthoven.runtime.conducting import Elsewhere
+from einthoven.runtime.continuum_file import ContinuumFile
 from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES
 from einthoven.runtime.exchange import LEAST_BYTES
-from einthoven.runtime.run_sessions import SHIPPED, RunFunctions, functions_of, place, run_session, shipped
+from einthoven.runtime.region_port import RegionPort
+from einthoven.runtime.run_sessions import (
+    SCHEDULE,
+    SHIPPED,
+    RunFunctions,
+    functions_of,
+    place,
+    regions_of,
+    run_session,
+    shipped,
+)
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns, check_document
 from einthoven.server.accounts import MAIN
@@ -116,7 +128,7 @@ def show(
     checked = check_document(_document(source), "lenient" if lenient else "strict", source)
     if checked.workflow is None:
         return
-    program = fuse(compile_workflow(checked), partial(place, frozenset(ECG_FUNCTION_TYPES), True))
+    program = fuse(compile_workflow(checked), partial(place, dict.fromkeys(ECG_FUNCTION_TYPES, "here"), True))
     marks = {name: k for k, group in enumerate(groups_of(program), 1) for name in group}
     progress: dict[str, Performed] = {}
     if run is not None:
@@ -205,6 +217,22 @@ _workers = click.option(
     show_default=True,
     help="Bytes from which on a value between functions lies in the store.",
 )
+@click.option(
+    "--continuum",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="EINTHOVEN_CONTINUUM",
+    show_envvar=True,
+    help="File that declares regions: the ECG functions run there.  [default: in processes of this machine]",
+)
+@click.option(
+    "--policy",
+    type=click.Choice([*POLICIES, SCHEDULE]),
+    default=Terms().policy,
+    show_default=True,
+    help="Which of the regions that are free gets an invocation; or all that wait are scheduled together.",
+)
+@click.option("--data-at", default="", help="Place of the region where the recording lies.")
+@click.option("--need", "needs", multiple=True, help="Label that a region must have; several times.")
 @_lenient
 @_workers
 @with_database
@@ -217,6 +245,10 @@ def run_(
     chunk_min: float,
     elsewhere: bool,
     by_reference_from: int,
+    continuum: Path | None,
+    policy: str,
+    data_at: str,
+    needs: tuple[str, ...],
     lenient: bool,
     workers: int | None,
     organisation: str,
@@ -241,6 +273,10 @@ def run_(
         chunk_min=chunk_min,
         elsewhere=elsewhere,
         by_reference_from=by_reference_from,
+        continuum="" if continuum is None else str(continuum.absolute()),
+        policy=policy,
+        data_at=data_at,
+        needs=needs,
     )
     with _session(database, organisation, kept, workers) as session:
         run = session.runs.begin(document, given, mode, msgspec.to_builtins(kept))
@@ -431,9 +467,9 @@ def _functions_of(run: KeptRun) -> RunFunctions:
 class _Session:
     """What a command that drives runs has at hand."""
 
-    def __init__(self, runs: WorkflowRuns, elsewhere: Elsewhere | None) -> None:
+    def __init__(self, runs: WorkflowRuns, elsewhere: Elsewhere | None, regions: RegionPort | None) -> None:
         self.runs = runs
-        self._elsewhere = elsewhere
+        self._open = [one for one in (elsewhere, regions) if one is not None]
 
     async def drive(
         self, run: KeptRun, warned: Callable[[Warn], None], ended: Callable[[str], None]
@@ -442,8 +478,8 @@ class _Session:
         try:
             return await self.runs.drive(run, warned, ended)
         finally:
-            if self._elsewhere is not None:
-                await self._elsewhere.close()
+            for one in self._open:
+                await one.close()
 
 
 @contextmanager
@@ -452,6 +488,7 @@ def _session(
 ) -> Iterator[_Session]:
     count = workers or workers_here()
     pool, elsewhere = WorkerPool(count), _elsewhere()
+    regions, at_once = _regions(kept)
     try:
         with run_session(
             database,
@@ -462,10 +499,19 @@ def _session(
             SystemClock(),
             more=_module(kept.module),
             elsewhere=elsewhere,
+            regions=regions,
+            at_once=max(64, at_once),
         ) as runs:
-            yield _Session(runs, elsewhere)
+            yield _Session(runs, elsewhere, regions)
     finally:
         pool.close()
+
+
+def _regions(kept: RunFunctions) -> tuple[RegionPort | None, int]:
+    """Where the ECG functions run, and how many calls at once; None: here."""
+    if not kept.continuum:
+        return None, 0
+    return regions_of(ContinuumFile(Path(kept.continuum)).read(), kept, SystemClock())
 
 
 def _elsewhere() -> Elsewhere | None:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import uvicorn
 
-from einthoven.clock import SystemClock
+from einthoven.clock import Clock, SystemClock
 from einthoven.runtime.kernels import warm_kernels
 from einthoven.server import accounts
 from einthoven.server.accounts import Role
@@ -38,6 +38,11 @@ class Served:
         self.service: Service
         self._clients: list[httpx.Client] = []
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
     def client(self, token: str | None = None) -> httpx.Client:
         """Somebody with a token, or without."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -49,7 +54,7 @@ class Served:
         """A user of this role, made if there is none, with a session."""
         name = f"{role}-{patient}" if patient else str(role)
         with self.writing() as statements:
-            now_ns = SystemClock().utc_ns()
+            now_ns = self.service.clock.utc_ns()
             self._org(statements, org)
             found = [one for one in accounts.list_users(statements, org) if one.name == name.lower()]
             user = (
@@ -89,7 +94,7 @@ class Served:
                 statements,
                 org,
                 kind,
-                now_ns=SystemClock().utc_ns(),
+                now_ns=self.service.clock.utc_ns(),
                 patient=patient if is_device else None,
                 device=(device or f"{patient}-chest") if is_device else None,
             )
@@ -122,6 +127,8 @@ def serving(
     rates: Rates = Rates(0, 0),  # noqa: B008 - frozen
     follower: Follower | None = None,
     settings: Settings = Settings(),  # noqa: B008
+    port: int = 0,
+    clock: Clock = SystemClock(),  # noqa: B008
 ) -> Iterator[Served]:
     """Run the service in a thread, as one worker."""
     warm_kernels()  # compiled now, or the first request would wait for it
@@ -131,7 +138,6 @@ def serving(
     servers: list[uvicorn.Server] = []
 
     async def run() -> None:
-        clock = SystemClock()
         identities = Identities(database, clock, rates)
         conversations: list[Connection] = []
 
@@ -142,7 +148,7 @@ def serving(
         intake = Intake(engine, clock)
         served.service = Service(identities, database, clock, intake, settings, {"1": bytes(32)})
         served.app = build_app(served.service, cost=CHEAP)
-        config = uvicorn.Config(served.app, port=0, log_config=None, access_log=False, lifespan="on")
+        config = uvicorn.Config(served.app, port=port, log_config=None, access_log=False, lifespan="on")
         server = uvicorn.Server(config)
         servers.append(server)
         task = asyncio.create_task(server.serve())

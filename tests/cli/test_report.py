@@ -1,0 +1,70 @@
+"""``einthoven report``: from a recording to a PDF in one command, and never over what somebody signed."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from einthoven.cli.reports import command
+from einthoven.errors import Conflict, InputInvalid
+from einthoven.records import write_recording
+from einthoven.simulation import SCENES, VirtualPatient
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recording") / "p7"
+    write_recording(path, VirtualPatient(3, SCENES["healthy"], fs=125.0, duration_s=300.0))
+    return path
+
+
+def run(*words: Any) -> Result:
+    done = CliRunner().invoke(command, [str(word) for word in words], standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+    return done
+
+
+def test_one_command_makes_a_report_and_says_what_is_in_it(recording: Path, tmp_path: Path) -> None:
+    output = tmp_path / "r.pdf"
+    told = json.loads(run(recording, "-o", output, "--patient", "A", "--workers", 1, "--json").stdout)
+    content = output.read_bytes()
+    assert told["sha256"] == hashlib.sha256(content).hexdigest()
+    assert told["report"]["heading"]["patient"] == "A"
+    assert told["report"]["beats"]["N"] > 200
+    assert told["report"]["strips"][0]["title"] == "Usual rhythm"
+    run(recording, "-o", output, "--patient", "A", "--workers", 1)
+    assert output.read_bytes() == content, "the same input gives the same bytes"
+
+
+def test_what_was_finalised_is_amended_and_never_written_over(recording: Path, tmp_path: Path) -> None:
+    first, second, words = tmp_path / "1.pdf", tmp_path / "2.pdf", tmp_path / "conclusion.txt"
+    words.write_text("Sinus rhythm.\n")
+    finalised = ["--conclusion", words, "--finalise", "Dr Who", "--at", "2026-11-27", "--workers", 1]
+    assert "finalised, version 1" in run(recording, "-o", first, *finalised).stdout
+    content = first.read_bytes()
+    for more in ([], finalised, [*finalised, "--amends", first]):
+        with pytest.raises(Conflict, match="not written over"):
+            run(recording, "-o", first, *more)
+    assert first.read_bytes() == content
+    told = json.loads(run(recording, "-o", second, *finalised, "--amends", first, "--json").stdout)
+    assert told["report"]["heading"]["version"] == 2
+    assert told["report"]["heading"]["amends"] == hashlib.sha256(content).hexdigest()
+    draft = tmp_path / "draft.pdf"
+    run(recording, "-o", draft, "--workers", 1)
+    with pytest.raises(InputInvalid, match="no finalised report"):
+        run(recording, "-o", tmp_path / "3.pdf", *finalised, "--amends", draft)
+
+
+def test_what_is_wrong_is_said(recording: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match="with a conclusion"):
+        run(recording, "-o", tmp_path / "r.pdf", "--finalise", "Dr Who")
+    with pytest.raises(InputInvalid, match="cannot be read"):
+        run(recording, "-o", tmp_path / "r.pdf", "--conclusion", tmp_path / "none.txt")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputInvalid, match="not UTF-8"):
+        run(recording, "-o", tmp_path / "r.pdf", "--conclusion", tmp_path / "bytes.txt")
+    assert not (tmp_path / "r.pdf").exists()

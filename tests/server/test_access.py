@@ -25,6 +25,7 @@ from einthoven.server.watch import Watch
 from einthoven.storage import Database, open_database
 from einthoven.storage.ledgers import entries_between, head_of
 from einthoven.testing.serving import Served, a_segment, serving
+from einthoven.testing.uploads import send_whole
 from einthoven.trust.entries import Accessed, AccessRuleChanged, Entry, GrantChanged, read_entry
 from einthoven.trust.grants import SEEN_CLASSES, AccessAsk, Grant, decide_access
 from einthoven.trust.notes import SigningKey
@@ -33,7 +34,8 @@ pytest.importorskip("cryptography")
 
 NUMBERS = itertools.count()
 KEYS = {"1": bytes(32)}
-VIEWS = ("summary", "trends", "episodes", "beats", "quality", "segments", "rules")
+VIEWS = ("summary", "trends", "episodes", "beats", "quality", "segments", "rules", "ecg")
+FHIR = ("Observation", "DiagnosticReport", "$export")
 BROKEN = {"reason": "emergency", "why": "unconscious in the corridor"}
 
 
@@ -135,13 +137,20 @@ def test_every_route_that_shows_a_patient_is_asked_at() -> None:
 
 def test_whom_nobody_let_sees_nothing_and_learns_nothing(ward: Ward) -> None:
     there, nobody = a_patient(ward), "nobody-0"
-    alert = ward.alert(there)
+    alert, mine = ward.alert(there), a_patient(ward)
+    body = {"account": "clinician", "data": list(SEEN_CLASSES), "reason": "treatment"}
+    assert ward.person("admin").post(f"/v1/patients/{mine}/grants", json=body).status_code == 201
     before = len(ward.entries())
     for role in ("clinician", "auditor", "technician"):
         client = ward.person(role)
         for view in VIEWS:
+            for more in (f"device={mine}-chest", f"patient={mine}", f"alert={alert}", f"recording={alert}"):
+                assert client.get(f"/v1/patients/{there}/{view}?{more}").status_code in {400, 403}, more
             one, other = (client.get(f"/v1/patients/{patient}/{view}") for patient in (there, nobody))
             assert (one.status_code, one.content) == (403, other.content), view
+        for kind in FHIR:
+            one, other = (client.get(f"/v1/fhir/Patient/{patient}/{kind}") for patient in (there, nobody))
+            assert (one.status_code, one.content) == (403, other.content), kind
         hidden, absent = (client.get(f"/v1/alerts/{id_}") for id_ in (alert, "alt_" + "0" * 24))
         assert (hidden.status_code, hidden.content) == (404, absent.content)
     clinician = ward.person("clinician")
@@ -156,13 +165,19 @@ def test_whom_nobody_let_sees_nothing_and_learns_nothing(ward: Ward) -> None:
     hidden, absent = (clinician.get(f"/v1/streams/{device}") for device in (f"{there}-chest", "nobody-chest"))
     assert (hidden.status_code, hidden.content) == (404, absent.content)
     assert clinician.get(f"/v1/alerts?patient={there}").status_code == 403
-    sent = {
-        "upload": "upl_" + "0" * 32,
-        "patientId": there,
-        "deviceId": "chest",
-        "startTime": "2026-11-26T08:00:00Z",
-    }
-    assert clinician.post("/v1/recordings", json=sent).status_code in {400, 403}
+    device = ward.served.device(there)
+    sent = {"uploads": [send_whole(device, b"0\n", "ecg.csv")], "startTime": "2026-11-26T08:00:00Z"}
+    recording = device.post("/v1/recordings", json=sent).json()["id"]
+    for path in ("", "/result", "/report", "/reports"):
+        hidden, absent = (
+            clinician.get(f"/v1/recordings/{id_}{path}") for id_ in (recording, "rec_" + "0" * 24)
+        )
+        assert (hidden.status_code, hidden.content) == (404, absent.content), path
+    for path in ("cancel", "redrive", "reports"):
+        body = {"conclusion": "x"} if path == "reports" else None
+        assert clinician.post(f"/v1/recordings/{recording}/{path}", json=body).status_code == 404
+    assert there not in [one["patient"] for one in clinician.get("/v1/recordings").json()["items"]]
+    assert device.post(f"/v1/recordings/{recording}/cancel").status_code == 200
     denied = [one for one in ward.entries(before) if isinstance(one, Accessed) and one.verdict == "deny"]
     assert {one.by for one in denied} == {"clinician", "auditor", "technician"}
     assert {one.what for one in denied if one.by == "clinician"} >= {
@@ -171,6 +186,25 @@ def test_whom_nobody_let_sees_nothing_and_learns_nothing(ward: Ward) -> None:
         "POST:/v1/alerts/alert/close",
         "/v1/streams/device",
     }
+
+
+def test_a_role_that_may_not_ask_is_entered_on_routes_that_devices_share_too(ward: Ward) -> None:
+    before = len(ward.entries())
+    assert ward.person("auditor").get("/v1/recordings").status_code == 403
+    assert ward.person("admin").get(f"/v1/recordings/rec_{'0' * 24}/result").status_code == 403
+    seen = [one for one in ward.entries(before) if isinstance(one, Accessed)]
+    assert [(one.by, one.what, one.verdict) for one in seen] == [
+        ("auditor", "/v1/recordings", "deny"),
+        ("admin", "/v1/recordings/recording/result", "deny"),
+    ]
+
+
+def test_patients_see_no_alert_of_the_organisation(ward: Ward) -> None:
+    alert = ward.alert("", "alert_path_broken", priority="medium", is_technical=True)
+    own = ward.person("patient", a_patient(ward))
+    assert own.get(f"/v1/alerts/{alert}").status_code == 404
+    assert own.get("/v1/alerts").json()["items"] == []
+    assert ward.person("technician").get(f"/v1/alerts/{alert}").status_code == 200
 
 
 def test_a_patient_lets_somebody_see_some_of_it_for_a_while(ward: Ward) -> None:
@@ -271,7 +305,8 @@ def test_whoever_breaks_the_glass_sees_for_a_while_and_administrators_are_told(w
     assert admin.post(acknowledge, json={"why": "called the ward"}).status_code == 200
     found = ward.alert(patient)
     assert admin.get(f"/v1/alerts/{found}").status_code == 404, "administrators see no findings"
-    assert {one["condition"] for one in admin.get("/v1/alerts").json()["items"]} == {"emergency_access"}
+    seen_by_admin = {one["condition"] for one in admin.get("/v1/alerts").json()["items"]}
+    assert {"emergency_access"} <= seen_by_admin <= {"emergency_access", "alert_path_broken"}
 
     ward.clock.advance(0.05 * 3600 + 1)
     assert statuses(clinician, patient) == {403}
@@ -407,6 +442,34 @@ def test_streams_that_change_are_told_to_those_alone_who_may_see_them(ward: Ward
     assert hidden not in told
 
 
+def test_who_may_see_findings_alone_listens_to_streams_alone(ward: Ward) -> None:
+    patient = a_patient(ward)
+    body = {"account": "clinician", "data": ["findings"], "reason": "treatment"}
+    assert ward.person("admin").post(f"/v1/patients/{patient}/grants", json=body).status_code == 201
+    before = len(ward.entries())
+    path = f"/v1/events?patient={patient}"
+    assert ward.person("clinician").get(path).status_code == 403
+    for role, condition in (("clinician", "asystole"), ("technician", "ventricular_fibrillation")):
+        with ward.person(role).stream("GET", f"{path}&streams=true") as stream:
+            lines = (line for line in stream.iter_lines() if line.startswith("data: {"))
+            ward.alert(patient, condition)
+            for sequence in range(1, 40):
+                segment = a_segment(sequence, seconds=2.0)
+                ward.served.device(patient).post("/v1/segments", json=segment)
+                heard = json.loads(next(lines)[5:])
+                assert "alert" not in heard
+                if heard["streams"]:
+                    break
+    seen = [one for one in ward.entries(before) if isinstance(one, Accessed) and "events" in one.what]
+    assert [(one.by, one.patient, one.what, one.verdict) for one in seen] == [
+        ("clinician", patient, "/v1/events", "deny"),
+        ("clinician", patient, "/v1/events:streams", "permit"),
+        ("technician", patient, "/v1/events:streams", "permit"),
+    ]
+    for wrong in ("device=x", "streams=true&streams=false", "patient=a&patient=b", "patient="):
+        assert ward.person("clinician").get(f"/v1/events?{wrong}").status_code == 400
+
+
 ASKS = st.lists(
     st.one_of(
         st.tuples(
@@ -488,9 +551,12 @@ def test_a_list_shows_those_whom_the_decision_lets_see(database: Database) -> No
 
     @settings(max_examples=25)
     @given(
-        GRANTS, st.sampled_from(("open", "granted")), st.sampled_from(("clinician", "technician", "auditor"))
+        GRANTS,
+        st.sampled_from(("open", "granted")),
+        st.sampled_from(("clinician", "technician", "auditor", "patient")),
     )
     def check(given_, rule, role) -> None:
+        own = "p2" if role == "patient" else None
         org = f"o{next(orgs)}"
         connection = database.connect()
         with connection.writing() as statements:
@@ -524,9 +590,9 @@ def test_a_list_shows_those_whom_the_decision_lets_see(database: Database) -> No
                         (*key, "/".join(key), b""),
                     )
             now_ns = 5
-            sight = Sight(org, "ann", role, None, rule, now_ns)
+            sight = Sight(org, "ann", role, own, rule, now_ns)
             known = grants_for(statements, org, ["p1", "p2", "p3"], account="ann", role=role)
-            party = Party(org, role, "user/ann")
+            party = Party(org, role, "user/ann", own)
             for data in SEEN_CLASSES:
                 sql, values = sight.of(data)
                 rows = statements.rows(
@@ -534,7 +600,7 @@ def test_a_list_shows_those_whom_the_decision_lets_see(database: Database) -> No
                     (org, *values),
                 )
                 asks = [
-                    AccessAsk(account="ann", role=role, patient=one, data=data, may_ask=True)
+                    AccessAsk(account="ann", role=role, own_patient=own, patient=one, data=data, may_ask=True)
                     for one in ("p1", "p2", "p3")
                 ]
                 let = {

@@ -213,6 +213,8 @@ def test_an_auditor_reads_the_ledger_in_pages_and_that_is_an_event(kept: Served)
     from fhir.resources.R4B.bundle import Bundle  # noqa: PLC0415 - takes seconds
 
     Bundle.model_validate_json(json.dumps(page))
+    ones = asked(auditor, "limit=1")
+    assert numbers(ones) == list(range(len(ones))), "reading it a page at a time comes to an end"
     events = asked(auditor, "limit=7")
     assert numbers(events) == list(range(len(events)))
     assert len(events) >= 24

@@ -1,9 +1,12 @@
 """Whether a person may see what was found of a patient, asked at every route that shows it, and entered.
 
-`SHOWN` names those routes. `admit` answers before the route is served: the answer and its entry are one
-transaction, so that nothing is shown of which the ledger does not know. Who names a patient that they may not
-see is refused in the same words whether or not there is one; who names an alert, a recording or a device of
-such a patient is told that there is none.
+`SHOWN` names those routes: views, samples, answers, recordings and their reports, FHIR resources, alerts, the
+ward, and what is told live. `admit` answers before the route is served: the answer and its entry are one
+transaction, so that nothing is shown of which the ledger does not know. Where a ledger was altered, care goes
+on: what may be seen is shown, that it was not entered is logged, and the ledger is alerted of.
+
+Who names a patient that they may not see is refused in the same words whether or not there is one; who names
+an alert, a recording or a device of such a patient is told that there is none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +28,22 @@ from einthoven.storage.database import Statements
 from einthoven.trust.entries import Entry
 from einthoven.trust.grants import AccessAsk, AccessDecision, SeenClass, accessed, decide_access
 
-__all__ = ["SHOWN", "Answer", "Shown", "Wanted", "admit", "alert_ask", "alerts_seen", "answer", "sight_of"]
+__all__ = [
+    "SHOWN",
+    "STREAM_EVENTS",
+    "Answer",
+    "Shown",
+    "Wanted",
+    "admit",
+    "alert_ask",
+    "alerts_seen",
+    "answer",
+    "sight_of",
+]
+
+
+Enter = Callable[[Statements, str, Sequence[Entry]], None]
+"""Puts entries into an organisation's ledger, in the transaction."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -77,6 +95,9 @@ SHOWN: Final[dict[tuple[str, str], Shown]] = {
     ("GET", "/v1/events"): Shown("alerts"),
 }
 """Routes by which a person sees what was found of patients, or that there are any."""
+STREAM_EVENTS: Final = "/v1/events:streams"
+"""How it stands in the ledger that somebody is told of streams."""
+_STREAM_EVENTS: Final = Shown("findings", _KEEPERS)
 _SIGNS: Final = str.maketrans("", "", "{}$")
 """Of routes, that an entry has not."""
 _WATCHED: Final[tuple[str, ...]] = get_args(WatchKind)
@@ -100,6 +121,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the route is open to the role."""
 
     @property
+    def shown(self) -> Shown:
+        """What is seen if it is permitted."""
+        return _STREAM_EVENTS if self.route[1] == STREAM_EVENTS else SHOWN[self.route]
+
+    @property
     def account(self) -> str:
         """Who asks."""
         return self.party.owner.removeprefix("user/")
@@ -121,8 +147,10 @@ class Answer(msgspec.Struct, frozen=True):
     """Whether it belongs into a ledger, and there is one."""
 
 
-async def admit(connections: Connections, clock: Clock, wanted: Wanted) -> Sight:
+async def admit(connections: Connections, clock: Clock, wanted: Wanted, *others: Wanted) -> Sight:
     """Whose data this person sees here; entered, if there is a ledger.
+
+    Where one of several is enough, all that are permitted are entered; if none is, all that were refused.
 
     Raises
     ------
@@ -133,12 +161,25 @@ async def admit(connections: Connections, clock: Clock, wanted: Wanted) -> Sight
     if wanted.may_ask and patient and not is_pseudonym(patient):
         raise InputInvalid("this is no pseudonym.", where="patient", remedy="See /schema/openapi.json.")
     now_ns = clock.utc_ns()
-    found = await connections.read(lambda s: answer(s, wanted, now_ns))
-    if found.is_due:
-        found = await connections.write(lambda s: answer(s, wanted, now_ns, enter=keep_entries))
-    if found.decision.verdict == "deny" and wanted.may_ask:
+    asked = (wanted, *others)
+    found = await connections.read(lambda s: _answers(s, asked, now_ns))
+    if any(one.is_due for one in found):
+        found = await connections.write(lambda s: _answers(s, asked, now_ns, enter=keep_entries))
+    if found[0].decision.verdict == "deny" and wanted.may_ask:
         raise _refusal(wanted)
-    return found.sight
+    return found[0].sight
+
+
+def _answers(
+    statements: Statements, asked: Sequence[Wanted], now_ns: int, *, enter: Enter | None = None
+) -> list[Answer]:
+    """Of those of them that are permitted; of all, if none is."""
+    found = [answer(statements, one, now_ns) for one in asked]
+    permitted = [place for place, one in enumerate(found) if one.decision.verdict == "permit"]
+    return [
+        found[place] if enter is None else answer(statements, asked[place], now_ns, enter=enter)
+        for place in permitted or range(len(asked))
+    ]
 
 
 def sight_of(party: Party) -> Sight:
@@ -151,10 +192,10 @@ def answer(
     wanted: Wanted,
     now_ns: int,
     *,
-    enter: Callable[[Statements, str, Sequence[Entry]], None] | None = None,
+    enter: Enter | None = None,
 ) -> Answer:
     """The decision, as the tables are in this transaction."""
-    party, shown = wanted.party, SHOWN[wanted.route]
+    party, shown = wanted.party, wanted.shown
     rule = grant_tables.rule_of(statements, party.org)
     ask = _ask(statements, wanted, shown)
     known = (

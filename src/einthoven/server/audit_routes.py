@@ -88,10 +88,12 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """Events, and the number of the entry behind which the next page begins."""
+    """Events, and the number of the entry behind which the next page begins, if there is one."""
 
     events: list[dict[str, Any]]
     after: int | None
+    before: int
+    """Where the last page ends."""
 
 
 @get(AUDIT_LOG, media_type="application/fhir+json")
@@ -117,11 +119,15 @@ async def audit_events(
     after: Annotated[
         int, Parameter(ge=-1, le=2**53, description="Number of the entry with which the page before ended.")
     ] = -1,
+    before: Annotated[
+        int | None,
+        Parameter(ge=0, le=2**53, description="Entries from this number on are in no page."),
+    ] = None,
     limit: Annotated[int, Parameter(ge=1, le=500, description="Most items on this page.")] = 100,
 ) -> AuditBundle:
     """Who did what to whose data, as FHIR AuditEvents; a patient sees what was done to their own.
 
-    That somebody reads this is an event, too.
+    That somebody reads this is an event, too: later pages hold what there was when the first was asked for.
     """
     if person.role == "patient":
         patient = own_patient(person, patient or person.patient)
@@ -137,12 +143,12 @@ async def audit_events(
         verdict="permit",
     )
     await reception.connections.write(lambda s: keep_entries(s, person.org, [entry]))
-    page = await reception.views.read(lambda s: _page(s, person.org, asked, after, limit))
+    page = await reception.views.read(lambda s: _page(s, person.org, asked, after, before, limit))
     given = {"patient": patient, "agent": agent, "type": type_, "date": date}
     query = [(name, value) for name, value in given.items() if value]
-    links = [BundleLink("self", _url(query, after, limit))]
+    links = [BundleLink("self", _url(query, after, before, limit))]
     if page.after is not None:
-        links.append(BundleLink("next", _url(query, page.after, limit)))
+        links.append(BundleLink("next", _url(query, page.after, page.before, limit)))
     return AuditBundle(
         resource_type="Bundle",
         type="searchset",
@@ -154,26 +160,30 @@ async def audit_events(
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (audit_events,)
 
 
-def _url(query: list[tuple[str, Any]], after: int, limit: int) -> str:
-    return f"{AUDIT_LOG}?{urlencode([*query, ('after', after), ('limit', limit)], doseq=True)}"
+def _url(query: list[tuple[str, Any]], after: int, before: int | None, limit: int) -> str:
+    place = [("after", after), *([] if before is None else [("before", before)]), ("limit", limit)]
+    return f"{AUDIT_LOG}?{urlencode([*query, *place], doseq=True)}"
 
 
-def _page(statements: Statements, org: str, asked: _Asked, after: int, limit: int) -> _Page:
+def _page(
+    statements: Statements, org: str, asked: _Asked, after: int, before: int | None, limit: int
+) -> _Page:
     head = head_of(statements, org)
     if head is None:
-        return _Page([], None)
+        return _Page([], None, 0)
+    end = head.size if before is None else min(before, head.size)
     found: list[dict[str, Any]] = []
     number = after
-    for number, line in _lines(statements, head, after):
+    for number, line in _lines(statements, head, after, end):
         if asked.takes(line, number):
             found.append(audit_event(line, number, org=org, origin=head.origin))
             if len(found) == limit:
                 break
-    return _Page(found, number if number + 1 < head.size else None)
+    return _Page(found, number if number + 1 < end else None, end)
 
 
-def _lines(statements: Statements, head: LedgerHead, after: int) -> Iterator[tuple[int, bytes]]:
-    stop = min(head.size, after + 1 + _LOOKED_AT_MOST)
+def _lines(statements: Statements, head: LedgerHead, after: int, end: int) -> Iterator[tuple[int, bytes]]:
+    stop = max(after + 1, min(end, after + 1 + _LOOKED_AT_MOST))
     return enumerate(entries_between(statements, head.org, after + 1, stop), after + 1)
 
 

@@ -25,7 +25,7 @@ from einthoven.clock import Clock
 from einthoven.errors import AccessDenied, DefectError, EinthovenError, InputInvalid, PeerError
 from einthoven.names import PSEUDONYM, is_pseudonym
 from einthoven.server import alert_tables
-from einthoven.server.access import Wanted, admit
+from einthoven.server.access import STREAM_EVENTS, Wanted, admit
 from einthoven.server.alert_routes import AlertSeen, seen
 from einthoven.server.connections import Connections
 from einthoven.server.grant_tables import grants_for, rule_of
@@ -38,7 +38,7 @@ from einthoven.server.roles import ROUTES
 from einthoven.server.sessions import token_behind
 from einthoven.server.ward import StreamNow, changed_streams
 from einthoven.storage.database import Database, Statements
-from einthoven.trust.grants import accessed
+from einthoven.trust.grants import Grant, accessed
 
 __all__ = ["EVENTS_PATH", "HANDLERS", "AlertEvent", "Feed", "events_route"]
 
@@ -56,6 +56,8 @@ _STALE_S: Final = 1.0
 """What was decided longer ago is decided again before it is shown."""
 _WINDOW: Final = 256
 """Transactions that end side by side may show their numbers out of order; so far back is looked again."""
+_TOGETHER: Final = 500
+"""Patients that one query names."""
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -111,7 +113,7 @@ class Feed:
         self._nudge.set()
 
     async def admit(self, person: Person, wish: Wish) -> None:
-        """Enter that somebody begins to listen, or may not.
+        """Enter that somebody begins to listen to alerts, to streams, or to both; or may not.
 
         Raises
         ------
@@ -123,14 +125,14 @@ class Feed:
             named={} if wish.patient is None else {"patient": wish.patient},
             may_ask=person.role in ROUTES["GET", EVENTS_PATH],
         )
-        await admit(self._connections, self._clock, wanted)
+        of_streams = msgspec.structs.replace(wanted, route=("GET", STREAM_EVENTS))
+        await admit(self._connections, self._clock, wanted, *([of_streams] if wish.streams else []))
 
     async def join(self, person: Person, wish: Wish) -> Listener:
         """One who misses nothing from now on, or from behind a number; to be left, whatever happens."""
         listener = Listener(person, wish)
         try:
-            for one in await self._join(listener, wish.after):
-                listener.put(one)
+            listener.begin(await self._join(listener, wish.after))
         except BaseException:
             self.leave(listener)
             raise
@@ -205,7 +207,11 @@ class Feed:
         self, statements: Statements, org: str, rows: list[tuple[int, Change]], patients: set[str]
     ) -> News:
         rule = rule_of(statements, org)
-        grants = grants_for(statements, org, sorted(patients - {""})) if rule != "open" else []
+        grants: dict[str, list[Grant]] = {}
+        named = sorted(patients - {""}) if rule != "open" else []
+        for first in range(0, len(named), _TOGETHER):
+            for grant in grants_for(statements, org, named[first : first + _TOGETHER]):
+                grants.setdefault(grant.patient, []).append(grant)
         return News(rows, rule, grants, self._clock.utc_ns(), time.monotonic())
 
     def _changes(self, statements: Statements, org: str, after: int, told: set[int]) -> News:
@@ -252,7 +258,7 @@ class Feed:
                 del self._organisations[listener.person.org]
 
     async def _read(self) -> None:
-        while self._organisations:
+        while self._organisations and not self._is_over:
             for org, one in list(self._organisations.items()):
                 since = max(0, one.newest - _WINDOW)
                 with contextlib.suppress(EinthovenError):  # the next look is soon
@@ -372,8 +378,15 @@ def _check_role(person: Person) -> None:
         )
 
 
+_PARAMETERS: Final = frozenset({"after", "patient", "streams"})
+
+
 def _wish(scope: Scope) -> Wish:
-    query = parse_qs(scope["query_string"].decode("latin-1"))
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if not _PARAMETERS.issuperset(query):
+        raise InputInvalid("there is no such parameter.", where="query", remedy="See /schema/openapi.json.")
+    if any(len(values) > 1 for values in query.values()):
+        raise InputInvalid("a parameter is given twice.", where="query", remedy="Give each once.")
     streams = query.get("streams", ["false"])
     if streams not in (["true"], ["false"]):
         raise InputInvalid(

@@ -1,7 +1,7 @@
 """Whoever listens to what happens: what of it they may see, and what they have not taken yet."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -66,9 +66,14 @@ class News(msgspec.Struct, frozen=True):
 
     rows: list[tuple[int, Change]]
     rule: str
-    grants: list[Grant]
+    grants: Mapping[str, Sequence[Grant]]
+    """By patient."""
     now_ns: int
     read_s: float
+
+    def decision(self, ask: AccessAsk) -> AccessDecision:
+        """Whether somebody may see what these are of."""
+        return decide_access(ask, self.rule, self.grants.get(ask.patient, ()), self.now_ns)
 
 
 class Listener:
@@ -91,7 +96,7 @@ class Listener:
         if self.patient not in (None, alert.patient):
             return None
         ask = alert_ask(party_for(self.person), self.person.user, alert.patient, alert.condition)
-        decision = decide_access(ask, news.rule, news.grants, news.now_ns)
+        decision = news.decision(ask)
         if decision.verdict == "deny":
             return None
         return Told(number, change, _through([(ask, decision)]), news.read_s)
@@ -101,7 +106,7 @@ class Listener:
         if not self.hears_streams:
             return None
         named = [one for one in changed if self.patient in (None, one.patient)]
-        made = [(one, ask, self._decision(ask, news)) for one in named for ask in (self._ask(one.patient),)]
+        made = [(one, ask, news.decision(ask)) for one in named for ask in (self._ask(one.patient),)]
         seen = [one for one, _, decision in made if decision.verdict == "permit"]
         if not seen:
             return None
@@ -115,6 +120,18 @@ class Listener:
         if isinstance(told, Told):
             return self.told(told.number, told.change, news)
         return self.told_streams(told.changed, news)
+
+    def begin(self, missed: Sequence[Told]) -> None:
+        """Put what was missed before what came in the meantime, each change once, in order."""
+        waiting = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
+        changes = {one.number: one for one in (*missed, *waiting) if isinstance(one, Told)}
+        streams = [one for one in waiting if isinstance(one, ToldStreams)]
+        for number in sorted(changes):
+            self.put(changes[number])
+        for one in streams:
+            self.put(one)
+        if None in waiting:
+            self.queue.put_nowait(None)
 
     def put(self, told: Told | ToldStreams | None) -> None:
         """Hand on what this person may see; one that is too slow is cut off, and comes back for the rest."""
@@ -135,10 +152,6 @@ class Listener:
             may_ask=True,
             is_kept=self.person.role in _KEEPERS,
         )
-
-    @staticmethod
-    def _decision(ask: AccessAsk, news: News) -> AccessDecision:
-        return decide_access(ask, news.rule, news.grants, news.now_ns)
 
 
 def _through(made: Sequence[tuple[AccessAsk, AccessDecision]]) -> Through:

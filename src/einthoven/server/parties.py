@@ -9,7 +9,7 @@ from einthoven.server.identities import Identities, Person
 from einthoven.server.roles import Caller
 from einthoven.server.tokens import PREFIXES
 
-__all__ = ["Party", "party_for", "party_of"]
+__all__ = ["Party", "is_senders", "party_for", "party_of"]
 
 _SENDING: Final = (PREFIXES["device"], PREFIXES["gateway"])
 
@@ -24,6 +24,11 @@ class Party(msgspec.Struct, frozen=True):
     patient: str | None = None
     """The only patient whose data it sends and sees; None for all of its organisation."""
     device: str | None = None
+
+
+def is_senders(token: str) -> bool:
+    """Whether a token is a device's or a gateway's, by its looks."""
+    return token.startswith(_SENDING)
 
 
 def party_for(person: Person) -> Party:
@@ -46,7 +51,7 @@ async def party_of(
     TokenInvalid, RateExceeded, DatabaseUnavailable, Overloaded : see `Identities`.
     AccessDenied : it may not.
     """
-    if token.startswith(_SENDING):
+    if is_senders(token):
         sender = await identities.sender(token, segments)
         if sender.patient is None:
             party = Party(sender.org, "gateway", "gateway")

@@ -16,7 +16,7 @@ from einthoven.names import ORGANISATION, PSEUDONYM, USER
 from einthoven.server.access import SHOWN, Wanted, admit, sight_of
 from einthoven.server.grant_tables import Sight
 from einthoven.server.identities import Person
-from einthoven.server.parties import Party, party_for, party_of
+from einthoven.server.parties import Party, is_senders, party_for, party_of
 from einthoven.server.reception import Reception
 from einthoven.server.roles import ROUTES, SENDERS
 from einthoven.server.sessions import token_behind
@@ -120,25 +120,23 @@ async def let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     if not allowed.isdisjoint(_UNGUARDED) or route[0] == "OPTIONS":
         return
     reception: Reception = connection.app.state.reception
-    if not allowed.isdisjoint(SENDERS):
-        party = await party_of(reception.identities, bearer_of(connection), allowed, segments=1)
+    token = bearer_of(connection)
+    if is_senders(token) and not allowed.isdisjoint(SENDERS):
+        party = await party_of(reception.identities, token, allowed, segments=1)
         connection.state.sight = sight_of(party)
-        if route in SHOWN and party.kind not in SENDERS:
-            connection.state.sight = await _admitted(reception, connection, party, route, may_ask=True)
         connection.state.party = party
         return
-    person = await reception.identities.person(bearer_of(connection))
+    person = await reception.identities.person(token)
+    party = party_for(person)
     may_ask = person.role in allowed
     if route in SHOWN:
-        connection.state.sight = await _admitted(
-            reception, connection, party_for(person), route, may_ask=may_ask
-        )
+        connection.state.sight = await _admitted(reception, connection, party, route, may_ask=may_ask)
     if not may_ask:
         raise AccessDenied(
             f"the role {person.role} may not do this.", where="Authorization", remedy="Ask an administrator."
         )
     connection.state.person = person
-    connection.state.party = party_for(person)
+    connection.state.party = party
 
 
 async def _admitted(
@@ -152,10 +150,13 @@ async def _admitted(
     """Whose data somebody sees here; see `einthoven.server.access`."""
     if len(connection.query_params.getall("patient", [])) > 1:
         raise InputInvalid("one patient is asked for at a time.", where="patient", remedy="Name one.")
-    given = {**connection.query_params, **connection.path_params}
+    # What the path names is what is shown; of what only filters it, a patient alone narrows whom it shows.
+    path = connection.path_params
     named: dict[str, str] = {
-        kind: str(given[kind]) for kind in ("patient", "alert", "recording", "device") if kind in given
+        kind: str(path[kind]) for kind in ("patient", "alert", "recording", "device") if kind in path
     }
+    if not named and "patient" in connection.query_params:
+        named["patient"] = str(connection.query_params["patient"])
     wanted = Wanted(party=party, route=route, named=named, may_ask=may_ask)
     return await admit(reception.connections, reception.clock, wanted)
 

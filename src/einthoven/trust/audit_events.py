@@ -50,7 +50,19 @@ _PSEUDONYM: Final = "urn:einthoven:pseudonym"
 _THING: Final = "urn:einthoven:"
 _PURPOSES: Final[dict[str, str]] = {str(purpose): code for purpose, code in PURPOSES.items()}
 _NS: Final = 1_000_000_000
-_LISTS: Final = frozenset({"/v1/alerts", "/v1/recordings", "/v1/streams", "/v1/events"})
+_LISTS: Final = frozenset(
+    {
+        "/v1/alerts",
+        "/v1/recordings",
+        "/v1/streams",
+        "/v1/events",
+        "/v1/events:streams",
+        "/v1/ward",
+        "/v1/fhir/Patient/patient/Observation",
+        "/v1/fhir/Patient/patient/DiagnosticReport",
+    }
+)
+_EXPORTS: Final = frozenset({"/v1/fhir/Patient/patient/export"})
 
 Code = tuple[str, str, str]
 """System, code, display."""
@@ -110,7 +122,7 @@ def _interaction(what: str) -> Code:
         return (_INTERACTION, "search-type", "search-type")
     if what.startswith("PUT:"):
         return (_INTERACTION, "update", "update")
-    if what.startswith("POST:"):
+    if what.startswith("POST:") or what in _EXPORTS:
         return (_INTERACTION, "operation", "operation")
     return (_INTERACTION, "read", "read")
 
@@ -118,11 +130,12 @@ def _interaction(what: str) -> Code:
 def _of_accessed(one: Accessed) -> _Told:
     is_list, is_log = one.what in _LISTS, one.what == AUDIT_LOG
     interaction = _interaction(one.what)
+    runs = is_list or one.what in _EXPORTS
     changes = interaction[1] in {"update", "operation"}
     return _Told(
         type=_LOG_USED if is_log else _QUERY if is_list else _RESTFUL,
         subtype=interaction,
-        action="E" if is_list else "U" if changes else "R",
+        action="E" if runs else "U" if changes else "R",
         outcome="0" if one.verdict == "permit" else "8",
         by=one.by,
         role=one.role,

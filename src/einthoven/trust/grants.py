@@ -119,7 +119,7 @@ def decide_access(ask: AccessAsk, rule: str, grants: Iterable[Grant], now_ns: in
     if not ask.may_ask:
         return _DENIED
     if ask.role == "patient" or ask.own_patient is not None:
-        is_own = ask.own_patient is not None and ask.patient in ("", ask.own_patient)
+        is_own = ask.own_patient is not None and ask.patient == ask.own_patient
         return AccessDecision(verdict="permit", basis="own") if is_own else _DENIED
     if rule == "open" or ask.is_kept or not ask.patient:
         return AccessDecision(verdict="permit", basis="role")

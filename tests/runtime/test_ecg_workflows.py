@@ -15,7 +15,13 @@ from einthoven.functions import Ecg, PatientState, analyse, encode, in_sequence
 from einthoven.records import open_recording, write_recording
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.conducting import Conductor, InProcess
-from einthoven.runtime.ecg_functions import ECG_FUNCTION_TYPES, Reading, cutting_of, ecg_functions
+from einthoven.runtime.ecg_functions import (
+    ECG_FUNCTION_TYPES,
+    Reading,
+    ahead_functions,
+    cutting_of,
+    ecg_functions,
+)
 from einthoven.runtime.joined_findings import SPAN_S, findings_in, joined_in
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import FolderStore
@@ -91,6 +97,52 @@ def test_the_batch_workflow_finds_what_the_unsplit_recording_gives(
     hours = -(-430 // int(chunk_s))
     assert len(entry.outputs["results"]) == hours
     assert len(paths) == 2 + 5 * hours, "countHours, five for each hour, join"
+
+
+@pytest.mark.parametrize("groups", [[8], [1, 7], [3, 1, 2], [1] * 8, [2, 2]])
+def test_hours_that_were_joined_ahead_are_not_joined_again_and_the_whole_is_the_same(
+    recording: Path, tmp_path: Path, groups: list[int]
+) -> None:
+    inputs = {"ecgDataFilePath": str(recording)}
+    store = FolderStore(tmp_path)
+    entry, _ = performed(shipped("batch.yaml"), inputs, tmp_path, 60.0, 150.0)
+    assert isinstance(entry, Done)
+    results, expected = entry.outputs["results"], entry.outputs["ecgDataFilePath"]
+    join = ecg_functions(str(tmp_path), 60.0, span_s=150.0)["join"]
+    ahead = ahead_functions(str(tmp_path), 60.0, span_s=150.0)["join"]
+    contents = {name: store.get(name) for name in results}
+    first = 0
+    for size in groups:
+        some = tuple(results[first : first + size])
+        ahead(first, some, inputs)
+        first += size
+        for name in some:
+            store.delete(name)
+    found = join(str(recording), results)
+    assert (found["ecgDataFilePath"], found["alert"]) == (expected, entry.outputs["alert"])
+    for name, content in contents.items():
+        store.put(name, content)
+    assert join(str(recording), results) == found, "what was joined ahead is used once"
+
+
+def test_what_was_joined_ahead_of_other_hours_is_not_used(recording: Path, tmp_path: Path) -> None:
+    inputs = {"ecgDataFilePath": str(recording)}
+    entry, _ = performed(shipped("batch.yaml"), inputs, tmp_path, 60.0)
+    assert isinstance(entry, Done)
+    results = entry.outputs["results"]
+    join = ecg_functions(str(tmp_path), 60.0)["join"]
+    ahead = ahead_functions(str(tmp_path), 60.0)["join"]
+    ahead(1, tuple(results[1:3]), inputs)  # there was nothing in front of them
+    ahead(0, tuple(results[:2]), inputs)
+    ahead(3, tuple(results[3:]), inputs)  # one is missing in between
+    assert join(str(recording), results)["ecgDataFilePath"] == entry.outputs["ecgDataFilePath"]
+    other = tmp_path / "other"
+    write_recording(other, VirtualPatient(8, SCENES["healthy"], fs=250.0, duration_s=430.0))
+    entry, _ = performed(shipped("batch.yaml"), {"ecgDataFilePath": str(other)}, tmp_path, 60.0)
+    assert isinstance(entry, Done)
+    ahead(0, tuple(results[:4]), {"ecgDataFilePath": str(other)})
+    found = join(str(other), entry.outputs["results"])
+    assert found["ecgDataFilePath"] == entry.outputs["ecgDataFilePath"]
 
 
 def test_a_real_recording_in_ten_minutes_is_the_same_as_whole(data: Path, tmp_path: Path) -> None:

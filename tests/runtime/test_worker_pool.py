@@ -118,3 +118,98 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
         assert time.monotonic() < until_s, "the worker lives on"
         time.sleep(0.1)
+
+
+def went(mark: Path, name: str) -> None:
+    with mark.open("a") as file:
+        file.write(f"{os.getpid()} {name}\n")
+
+
+def asked(mark: Path) -> dict[str, Any]:
+    went(mark, "asked")
+    return {"pid": os.getpid()}
+
+
+def test_one_goes_ahead_and_whoever_follows_comes_behind_it_in_the_same_process(tmp_path: Path) -> None:
+    pool, mark = WorkerPool(2), tmp_path / "mark"
+
+    async def check() -> None:
+        begun = [pool.go_ahead(partial(went, mark, name)) for name in "abc"]
+        assert None not in begun
+        followed = await pool.follow(partial(asked, mark))
+        other = await pool.call(partial(asked, mark))
+        lines = [line.split() for line in mark.read_text().splitlines()]
+        assert [name for _, name in lines] == ["a", "b", "c", "asked", "asked"]
+        assert {pid for pid, _ in lines[:4]} == {str(followed["pid"])}
+        assert other != followed
+
+    try:
+        asyncio.run(check())
+    finally:
+        pool.close()
+
+
+def test_where_there_is_one_worker_nobody_goes_ahead(tmp_path: Path) -> None:
+    pool = WorkerPool(1, niceness=0)
+    try:
+        assert pool.go_ahead(partial(went, tmp_path / "mark", "a")) is None
+        assert asyncio.run(pool.follow(partial(asked, tmp_path / "mark")))
+    finally:
+        pool.close()
+    assert "asked" in (tmp_path / "mark").read_text()
+
+
+LIST = PROGRAM.replace(
+    'dataOuts: [{name: "ys", type: "collection", source: "l/ys"}]\n',
+    """
+- function:
+    name: "s"
+    type: "sum"
+    dataIns: [{name: "ys", type: "collection", source: "l/ys"}]
+    dataOuts: [{name: "r", type: "number"}]
+dataOuts: [{name: "r", type: "number", source: "s/r"}]
+""",
+).replace('source: "a/y"}]\n', 'source: "a/y"}]', 1)
+_SUMS: list[int] = []
+
+
+def slowly(x: int) -> dict[str, Any]:
+    time.sleep(0.15)
+    return {"y": x}
+
+
+def summed_ahead(is_dying: bool, first: int, values: tuple[int, ...], _: dict[str, Any]) -> None:
+    if is_dying and first >= 2:
+        os._exit(1)
+    assert first == len(_SUMS)
+    _SUMS.extend(values)
+
+
+def summed(mark: Path, ys: list[int]) -> dict[str, Any]:
+    with mark.open("a") as file:
+        file.write(f"{len(_SUMS)}\n")
+    assert ys[: len(_SUMS)] == _SUMS
+    return {"r": sum(ys)}
+
+
+@pytest.mark.parametrize("is_dying", [False, True])
+def test_a_function_goes_on_with_what_was_done_ahead_of_it_or_from_the_beginning(
+    tmp_path: Path, is_dying: bool
+) -> None:
+    pool = WorkerPool(2)
+    functions = {"f": slowly, "sum": partial(summed, tmp_path / "mark")}
+    invoker = InProcess(functions, pool, ahead={"sum": partial(summed_ahead, is_dying)})
+    policy = Policy(backoff_s=0.01, ahead={"sum": "ys"}, concurrency=2)
+    conductor = Conductor(invoker, slots=4, clock=SystemClock(), foreseen=invoker.foresee)
+    try:
+        for run in ("first", "second"):
+            pool.close()  # what went ahead of one run is nothing to the other
+            started = pool.go_ahead(partial(went, tmp_path / "there", run))
+            assert started is not None
+            started.result()
+            entry = asyncio.run(conductor.run(Execution(program_of(LIST), run, {}, policy=policy)))
+            assert entry == Done({"r": 15})
+    finally:
+        pool.close()
+    reached = [int(line) for line in (tmp_path / "mark").read_text().splitlines()]
+    assert reached == ([0, 0] if is_dying else [6, 6])

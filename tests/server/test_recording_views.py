@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from einthoven.functions import analyse, count_hours, own_part, split
-from einthoven.runtime.joined_findings import keep_joined
+from einthoven.runtime.joined_findings import JoinedKeeping
 from einthoven.server.recording_views import RecordingViews
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Recording, Segment
@@ -58,7 +58,10 @@ def analysed(
     counts = np.concatenate([one.recording.counts for one in segments], axis=1)
     samples = counts.shape[1]
     recording = Recording(msgspec.structs.replace(segments[0].recording.info, samples=samples), counts)
-    name, _, _ = keep_joined(hours_of(recording, hour_s), lake.store, hour_s)
+    joining = JoinedKeeping(lake.store, hour_s)
+    for hour in hours_of(recording, hour_s):
+        joining.add(hour)
+    name, _, _ = joining.end()
     file = RecordingFile("a.edf", f"{segments[0].sequence:064}")
     new = KeptRecording(org="main", patient="p", device=device, digest=file.sha256, files=(file,))
     with lake.connection.writing() as statements:

@@ -18,7 +18,7 @@ from einthoven.functions.chunks import CHUNK_S
 from einthoven.records import open_recording, write_recording
 from einthoven.runtime.batch import analyse_source
 from einthoven.runtime.conducting import Conductor, InProcess
-from einthoven.runtime.ecg_functions import ecg_functions, holding
+from einthoven.runtime.ecg_functions import AHEAD, ahead_functions, ecg_functions, holding
 from einthoven.runtime.joined_findings import findings_in, joined_in
 from einthoven.runtime.worker_pool import WorkerPool
 from einthoven.runtime.workflow_runs import WorkflowRuns
@@ -160,12 +160,13 @@ def perform_batch(
     document = files("einthoven.workflow").joinpath("ecg", "batch.yaml").read_bytes()
     clock = SystemClock()
     functions = ecg_functions(str(store), plan.chunk_min * 60.0)
-    invoker = InProcess(functions, pool, holding(str(store)))
+    ahead = ahead_functions(str(store), plan.chunk_min * 60.0)
+    invoker = InProcess(functions, pool, holding(str(store)), ahead=ahead)
     runs = WorkflowRuns(
         database,
-        Conductor(invoker, slots=4 * plan.workers, clock=clock),
+        Conductor(invoker, slots=4 * plan.workers, clock=clock, foreseen=invoker.foresee),
         clock,
-        policy=Policy(concurrency=4 * plan.workers),
+        policy=Policy(concurrency=4 * plan.workers, ahead=dict(AHEAD)),
         place_of=(lambda *_: "here") if plan.is_fused else None,
     )
     paths: list[str] = []

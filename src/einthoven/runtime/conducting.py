@@ -13,8 +13,10 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -37,6 +39,7 @@ from einthoven.workflow import (
     Event,
     Execution,
     Failure,
+    Foresee,
     Invoke,
     Record,
     Replied,
@@ -171,10 +174,19 @@ class Conductor:
     Parameters
     ----------
     slots : invocations at one time, of all executions together.
+    foreseen : told of invocations that will come; None: nobody goes ahead.
     """
 
-    def __init__(self, invoker: Invoker, *, slots: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        invoker: Invoker,
+        *,
+        slots: int,
+        clock: Clock,
+        foreseen: Callable[[Foresee], None] | None = None,
+    ) -> None:
         self._invoker = invoker
+        self._foreseen = foreseen
         self._free = slots
         self._clock = clock
         self._epoch_s = clock.utc_ns() / 1e9 - clock.now_s()
@@ -259,6 +271,9 @@ class Conductor:
                     self._abandon(going, one.call)
                 case Warn():
                     going.warnings.append(one)
+                case Foresee():
+                    if self._foreseen is not None:
+                        self._foreseen(one)
                 case Ended():
                     if not going.ended.done():
                         going.ended.set_result(one.entry)
@@ -329,6 +344,7 @@ class Conductor:
 
 # -------------------------------------------------------------------- functions in this process
 
+_FORESEEN: Final = 64
 
 Holding = Callable[[], AbstractContextManager[Callable[[dict[str, Any]], dict[str, Any]]]]
 """Entered around a fused invocation: what its stages pass by reference may stay in memory until it ends. What
@@ -343,6 +359,9 @@ class InProcess:
     workers : who calls them; None: the event loop's own thread, for functions that take no time.
     holding : see `Holding`.
     exchange : where large values lie; workers fetch and keep them themselves.
+    ahead : of functions that take a list one element after the other, by their type: takes some elements of
+        it, where they stand in it, and the other inputs, and leaves in its process what the function goes on
+        with when it is called there.
     """
 
     def __init__(
@@ -351,7 +370,11 @@ class InProcess:
         workers: WorkerPool | None = None,
         holding: Holding | None = None,
         exchange: Exchange | None = None,
+        ahead: Mapping[str, Callable[..., None]] = MappingProxyType({}),
     ) -> None:
+        self._ahead = ahead
+        self._begun: dict[str, list[Future[None]]] = {}
+        """Of invocations that will come, by their key: what was begun of them."""
         self._functions = functions
         self._workers = workers
         self._holding = holding
@@ -367,9 +390,31 @@ class InProcess:
         if self._workers is None:
             return call()
         try:
+            if self._has_begun(invoke.key):
+                return await self._workers.follow(call)
             return await self._workers.call(call)
         except WorkerDied:
             raise InvocationBroke("transport", "a worker died") from None
+
+    def foresee(self, one: Foresee) -> None:
+        """Go ahead with an invocation that will come, if there is a processor for it."""
+        ahead = self._ahead.get(one.type)
+        if ahead is None or self._workers is None:
+            return
+        begun = self._workers.go_ahead(partial(ahead, one.first, one.values, one.inputs))
+        if begun is not None:
+            while len(self._begun) > _FORESEEN:  # of runs that failed before it came
+                self._begun.pop(next(iter(self._begun)))
+            self._begun.setdefault(one.key, []).append(begun)
+
+    def _has_begun(self, key: str) -> bool:
+        """Whether an invocation that was foreseen goes on where that was done; if not, none of it is."""
+        begun = self._begun.pop(key, [])
+        if begun and begun[0].done() and begun[0].exception() is None:
+            return True
+        for one in begun:
+            one.cancel()
+        return False
 
     def _call(self, invoke: Invoke) -> Callable[[], Any]:
         call: Callable[[dict[str, Any]], Any]

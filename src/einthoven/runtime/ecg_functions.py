@@ -35,16 +35,18 @@ from einthoven.functions.chunks import CHUNK_S
 from einthoven.records import OpenRecording, open_recording
 from einthoven.runtime.conducting import Holding
 from einthoven.runtime.invocation import Call, digest_of, fetch, kept_of
-from einthoven.runtime.joined_findings import SPAN_S, keep_joined, most_urgent
-from einthoven.signal.findings import Condition, Findings
+from einthoven.runtime.joined_findings import SPAN_S, JoinedKeeping, most_urgent
+from einthoven.signal.findings import Condition
 from einthoven.storage import ObjectStore, open_store
 from einthoven.workflow import FunctionType
 
 __all__ = [
+    "AHEAD",
     "CUT",
     "ECG_FUNCTION_TYPES",
     "STAGES",
     "Reading",
+    "ahead_functions",
     "cutting_of",
     "ecg_functions",
     "holding",
@@ -120,6 +122,22 @@ def ecg_functions(
         **stages,
         "join": partial(_join, reading, store, chunk_s, span_s, prefix),
     }
+
+
+AHEAD: Final[Mapping[str, str]] = {"join": "results"}
+"""Functions that take a list one element after the other, and their port for it."""
+
+
+def ahead_functions(
+    store: str,
+    chunk_s: float = CHUNK_S,
+    reading: Reading = Reading(),  # noqa: B008 - frozen
+    span_s: float = SPAN_S,
+    folder: str = "",
+) -> dict[str, Callable[..., None]]:
+    """What goes ahead of `AHEAD`, with the same parameters as `ecg_functions`."""
+    prefix = f"{folder}/" if folder else ""
+    return {"join": partial(_join_ahead, reading, store, chunk_s, span_s, prefix)}
 
 
 @lru_cache(maxsize=8)
@@ -295,7 +313,12 @@ def _join(
     if not chunks:
         return {"ecgDataFilePath": None, "summary": None, "alert": None}
     place = _store(store)
-    name, whole, urgent = keep_joined(_own_parts(place, chunks, results), place, span_s, f"{prefix}findings")
+    joining = _AHEAD.pop((reading, store, chunk_s, span_s, prefix, ecgDataFilePath), None)
+    if joining is None or joining.chunks != chunks or joining.names != results[: len(joining.names)]:
+        joining = _Joining(store, prefix, span_s, chunks)
+    for one in results[len(joining.names) :]:
+        joining.add(place, one)
+    name, whole, urgent = joining.keeping.end()
     summary = {
         "beats": sum(whole.beats.values()),
         "heartRate": whole.heart_rate.mean,
@@ -305,11 +328,54 @@ def _join(
     return {"ecgDataFilePath": name, "summary": summary, "alert": _alert(urgent)}
 
 
-def _own_parts(store: ObjectStore, chunks: Iterable[Chunk], results: Iterable[str]) -> Iterator[Findings]:
-    for chunk, name in zip(chunks, results, strict=True):
+class _Joining:
+    """Hours of a recording that are being joined, in order."""
+
+    def __init__(self, store: str, prefix: str, span_s: float, chunks: tuple[Chunk, ...]) -> None:
+        self.chunks = chunks
+        self.names: list[str] = []
+        """Results of the hours that are joined."""
+        self.keeping = JoinedKeeping(_store(store), span_s, f"{prefix}findings")
+
+    def add(self, store: ObjectStore, name: str) -> None:
+        """Join the next hour."""
+        chunk = self.chunks[len(self.names)]
         found = fetch(name, store).findings
         if found is None:
             raise InputInvalid("an hour has not been analysed.", where=f"results/{chunk.number}")
         if found.first != chunk.read_start or found.until > chunk.read_stop:
             raise InputInvalid("an hour was cut otherwise.", where=f"results/{chunk.number}")
-        yield own_part(found, chunk)
+        self.names.append(name)
+        self.keeping.add(own_part(found, chunk))
+
+
+_AHEAD: Final[dict[tuple[Any, ...], _Joining]] = {}
+"""What was joined in this process before all hours were there."""
+_AHEAD_MAX: Final = 4
+
+
+def _join_ahead(
+    reading: Reading,
+    store: str,
+    chunk_s: float,
+    span_s: float,
+    prefix: str,
+    first: int,
+    results: tuple[str, ...],
+    inputs: dict[str, Any],
+) -> None:
+    """Join hours that follow those that were joined here before; `_join` goes on with it in this process."""
+    reading, chunk_s = _cut(inputs.get("cutting"), reading, chunk_s)
+    path = inputs["ecgDataFilePath"]
+    about = (reading, store, chunk_s, span_s, prefix, path)
+    joining = _AHEAD.pop(about, None)
+    if first == 0:
+        with reading.opened(path) as source:
+            joining = _Joining(store, prefix, span_s, count_hours(source.info, chunk_s))
+    if joining is None or len(joining.names) != first:
+        return
+    for name in results:
+        joining.add(_store(store), name)
+    while len(_AHEAD) >= _AHEAD_MAX:
+        _AHEAD.pop(next(iter(_AHEAD)))
+    _AHEAD[about] = joining

@@ -9,13 +9,20 @@ from typing import Final, get_args
 import msgspec
 
 from einthoven.errors import ObjectDamaged
-from einthoven.functions import Ecg, Joined, Joining, encode, in_sequence, joined
+from einthoven.functions import Ecg, Joined, Joining, encode, in_sequence
 from einthoven.runtime.invocation import digest_of, fetch
 from einthoven.signal.findings import Condition, Findings
 from einthoven.signal.rules import Priority
 from einthoven.storage import ObjectStore
 
-__all__ = ["SPAN_S", "findings_in", "joined_in", "keep_joined", "most_urgent", "moved_joined"]
+__all__ = [
+    "SPAN_S",
+    "JoinedKeeping",
+    "findings_in",
+    "joined_in",
+    "most_urgent",
+    "moved_joined",
+]
 
 SPAN_S: Final = 86_400.0
 """Of how much of a recording the findings lie together, at least, s."""
@@ -23,45 +30,68 @@ _URGENCY: Final[tuple[Priority, ...]] = get_args(Priority)
 """The most urgent first."""
 
 
-def keep_joined(
-    parts: Iterable[Findings], store: ObjectStore, span_s: float = SPAN_S, folder: str = "findings"
-) -> tuple[str, Joined, list[Condition]]:
-    """Join consecutive spans and keep what comes of it.
+class JoinedKeeping:
+    """Consecutive spans that are joined and kept as they come."""
 
-    Returns
-    -------
-    the name of the ECG object, its section ``joined``, and the most urgent condition, if there is any.
+    def __init__(self, store: ObjectStore, span_s: float = SPAN_S, folder: str = "findings") -> None:
+        self._store = store
+        self._span_s = span_s
+        self._folder = folder
+        self._joining = Joining()
+        self._last: Findings | None = None
+        """Joined when it is known whether another one follows."""
+        self._some: list[Findings] = []
+        """Joined, and not long enough yet to be kept."""
+        self._names: list[str] = []
+        self._urgent: list[Condition] = []
 
-    Raises
-    ------
-    InputInvalid : the spans do not follow each other. StoreUnavailable : see `ObjectStore`.
-    """
-    joining = Joining()
-    names: list[str] = []
-    urgent: list[Condition] = []
-    for part in _long_enough(joined(parts, joining), span_s):
-        names.append(_keep(Ecg(fs=part.fs, findings=part), store, folder))
-        first = most_urgent([*urgent, *part.conditions])
-        urgent = [] if first is None else [first]
-    whole = msgspec.structs.replace(joining.totals, parts=tuple(names))
-    return _keep_whole(whole, store, folder), whole, urgent
+    def add(self, part: Findings) -> None:
+        """Take the next span.
+
+        Raises
+        ------
+        InputInvalid : it does not follow the one before. StoreUnavailable : see `ObjectStore`.
+        """
+        last, self._last = self._last, part
+        if last is not None:
+            self._take(self._joining.add(last, is_last=False))
+
+    def end(self) -> tuple[str, Joined, list[Condition]]:
+        """There are no more spans.
+
+        Returns
+        -------
+        the name of the ECG object, its section ``joined``, and the most urgent condition, if there is any.
+
+        Raises
+        ------
+        StoreUnavailable : see `ObjectStore`.
+        """
+        if self._last is not None:
+            self._take(self._joining.add(self._last, is_last=True))
+            self._last = None
+        if self._some:
+            self._keep_some()
+        whole = msgspec.structs.replace(self._joining.totals, parts=tuple(self._names))
+        return _keep_whole(whole, self._store, self._folder), whole, self._urgent
+
+    def _take(self, part: Findings) -> None:
+        self._some.append(part)
+        if part.until - self._some[0].first >= self._span_s * part.fs:
+            self._keep_some()
+
+    def _keep_some(self) -> None:
+        span = in_sequence(self._some)
+        self._some = []
+        self._names.append(_keep(Ecg(fs=span.fs, findings=span), self._store, self._folder))
+        first = most_urgent([*self._urgent, *span.conditions])
+        self._urgent = [] if first is None else [first]
 
 
 def most_urgent(conditions: Iterable[Condition]) -> Condition | None:
     """Of those that alert, the first of the most urgent ones."""
     told = [one for one in conditions if one.action == "alert"]
     return min(told, key=lambda one: _URGENCY.index(one.priority), default=None)
-
-
-def _long_enough(parts: Iterable[Findings], span_s: float) -> Iterator[Findings]:
-    some: list[Findings] = []
-    for part in parts:
-        some.append(part)
-        if part.until - some[0].first >= span_s * part.fs:
-            yield in_sequence(some)
-            some = []
-    if some:
-        yield in_sequence(some)
 
 
 def _keep(ecg: Ecg, store: ObjectStore, folder: str) -> str:

@@ -24,7 +24,15 @@ from einthoven.runtime.conducting import (
     Own,
     Routed,
 )
-from einthoven.runtime.ecg_functions import CUT, Reading, cutting_of, ecg_functions, holding
+from einthoven.runtime.ecg_functions import (
+    AHEAD,
+    CUT,
+    Reading,
+    ahead_functions,
+    cutting_of,
+    ecg_functions,
+    holding,
+)
 from einthoven.runtime.exchange import LEAST_BYTES, Exchange
 from einthoven.runtime.federation import DataOf, FederatedRegions, federation_of
 from einthoven.runtime.hosted import Hosted
@@ -155,7 +163,8 @@ def run_session(
     ecg = ecg_functions(kept.store, kept.chunk_min * 60.0, reading, folder=kept.folder)
     values = f"{kept.store}/{kept.folder}" if kept.folder else kept.store
     exchange = Exchange(values, kept.by_reference_from)
-    here = InProcess({**ecg, **more}, pool, holding(kept.store), exchange)
+    ahead = ahead_functions(kept.store, kept.chunk_min * 60.0, reading, folder=kept.folder)
+    here = InProcess({**ecg, **more}, pool, holding(kept.store), exchange, ahead)
     places = dict.fromkeys([*ecg, *more], "here")
     own: Own = here
     if regions is not None:
@@ -169,10 +178,13 @@ def run_session(
         invoker = Routed(own, ByReference(elsewhere, exchange), prefers_own=not kept.elsewhere)
     runs = WorkflowRuns(
         database,
-        Conductor(invoker, slots=max(at_once, 4 * count), clock=clock),
+        Conductor(invoker, slots=max(at_once, 4 * count), clock=clock, foreseen=here.foresee),
         clock,
         org=org,
-        policy=Policy(concurrency=4 * count if regions is None else max(at_once, 4 * count)),
+        policy=Policy(
+            concurrency=4 * count if regions is None else max(at_once, 4 * count),
+            ahead={type_: port for type_, port in AHEAD.items() if type_ not in (there or ())},
+        ),
         place_of=partial(place, places, not kept.elsewhere),
         store=open_store(values),
         passes_references=True,

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -38,6 +38,8 @@ class WorkerPool:
     niceness : how much is added to that of this process; then even one worker is a process of its own, so
         that everything else on the machine goes before it.
     begin : what each process does before its first call, which takes no time of that.
+
+    Where there are several, one more may go ahead of what will be asked for (`go_ahead`).
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class WorkerPool:
         self._niceness = niceness
         self._is_thread = count == 1 and niceness is None
         self._executor: ThreadPoolExecutor | None = None
+        self._ahead: ThreadPoolExecutor | None = None
         self._own = threading.local()
         self._workers: set[_Worker] = set()
         self._until_s = math.inf
@@ -74,6 +77,25 @@ class WorkerPool:
         perform = self._here if self._is_thread else self._there
         return await asyncio.get_running_loop().run_in_executor(self._executor, perform, function, limit_s)
 
+    def go_ahead(self, function: Callable[[], None]) -> Future[None] | None:
+        """Have something done that may never be asked for, one after the other, in one more process.
+
+        Returns
+        -------
+        What becomes of it; None where a single worker has all to do, and this would only take its time.
+        """
+        if self._count == 1:
+            return None
+        if self._ahead is None:
+            self._ahead = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        return self._ahead.submit(self._there, function, None)
+
+    async def follow(self, function: Callable[[], Any]) -> Any:
+        """What a function gives that is called where `go_ahead` was done, and behind it; raises as `call`."""
+        if self._ahead is None:
+            return await self.call(function)
+        return await asyncio.get_running_loop().run_in_executor(self._ahead, self._there, function, None)
+
     def close(self, *, waits: bool = True) -> None:
         """End the workers. They begin anew with the next call.
 
@@ -84,9 +106,10 @@ class WorkerPool:
         if not waits:
             for worker in tuple(self._workers):
                 worker.kill()
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+        for executor in (self._executor, self._ahead):
+            if executor is not None:
+                executor.shutdown(wait=True, cancel_futures=True)
+        self._executor = self._ahead = None
         for worker in self._workers:
             worker.end()
         self._workers.clear()

@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -75,10 +76,16 @@ def check_document(text: str | bytes, mode: Mode, name: str) -> Checked:
     ------
     WorkflowInvalid : it has errors.
     """
-    checked = check_text(text, mode)
+    checked = _checked(text, mode)
     if checked.workflow is None:
         raise WorkflowInvalid(name, checked.flaws)
     return checked
+
+
+@lru_cache(maxsize=32)
+def _checked(text: str | bytes, mode: Mode) -> Checked:
+    """One document is run again and again."""
+    return check_text(text, mode)
 
 
 class WorkflowRuns:

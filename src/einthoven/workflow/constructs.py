@@ -7,9 +7,11 @@ alternatives in the order in which they are written. What the language leaves op
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from einthoven.workflow.events import Handed, Stage, Warn
+from einthoven.workflow.foresight import Foreseen, given_whole
 from einthoven.workflow.fusion import handed
 from einthoven.workflow.invocations import Invocations
 from einthoven.workflow.iterations import (
@@ -81,10 +83,10 @@ class Constructs:
         return given(space, room, space.name)
 
     def _body(self, steps: Steps, frame: Frame) -> Waiting[None]:
-        for step in steps:
-            yield from self._step(step, frame)
+        for step, then in zip_longest(steps, steps[1:]):
+            yield from self._step(step, frame, then)
 
-    def _step(self, step: Step, frame: Frame) -> Waiting[None]:
+    def _step(self, step: Step, frame: Frame, then: Step | None) -> Waiting[None]:
         match step:
             case CallStep():
                 if step.is_queued:
@@ -111,7 +113,7 @@ class Constructs:
             case ParallelStep():
                 yield from self._parallel(step, frame)
             case ParallelForStep():
-                yield from self._parallel_for(step, frame)
+                yield from self._parallel_for(step, frame, self._foreseen(step, then, frame))
             case JoinStep():
                 yield from self._join(step, frame)
 
@@ -256,7 +258,25 @@ class Constructs:
             {one.name: gathered(one, frame.room, path) for one in step.outputs}
         )
 
-    def _parallel_for(self, step: ParallelForStep, frame: Frame) -> Waiting[None]:
+    def _foreseen(self, step: ParallelForStep, then: Step | None, frame: Frame) -> Foreseen | None:
+        """The invocation behind a parallelFor, if it takes one after the other what the iterations give."""
+        if not isinstance(then, CallStep) or then.type is None or then.sub is not None:
+            return None
+        path = frame.prefix + then.name
+        port = self._policy.ahead.get(then.type)
+        output = given_whole(step, then, port)
+        if port is None or output is None or self._invocations.is_known(path):
+            return None
+        others = [one for one in then.inputs if one.is_sent and one.name != port]
+        try:
+            inputs = {one.name: input_of(one, frame.room, path) for one in others}
+        except Failed:  # when its turn comes, it is said
+            return None
+        if ABSENT in inputs.values():
+            return None
+        return Foreseen(self._invocations.key_of(path), then.type, inputs, port, output)
+
+    def _parallel_for(self, step: ParallelForStep, frame: Frame, then: Foreseen | None) -> Waiting[None]:
         path = frame.prefix + step.name
         own = enter(step.inputs, step.name, frame)
         begin, stride, count = count_of(step.counter, frame.room, path, self._policy.iterations_max)
@@ -283,6 +303,10 @@ class Constructs:
             message = yield
             if isinstance(message, Over) and message.task.owner is self._tasks.current:
                 ended += 1
+                if then is not None:
+                    arisen = then.arisen(message.task.ordinal, results[then.output])
+                    if arisen is not None:
+                        self._tasks.tell(arisen)
                 if message.failure is not None:
                     missed.append(message.task.ordinal)
                     if len(missed) > tolerated:

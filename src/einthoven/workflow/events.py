@@ -17,6 +17,7 @@ __all__ = [
     "Entry",
     "Event",
     "Failure",
+    "Foresee",
     "Handed",
     "Invoke",
     "Record",
@@ -151,10 +152,28 @@ class Warn(msgspec.Struct, frozen=True):
     message: str
 
 
+class Foresee(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an invocation that will come: whoever wants to may go ahead with it.
+
+    Nothing depends on that. Said again and again while the elements of one of its inputs arise.
+    """
+
+    key: str
+    """As the `Invoke` will have it."""
+    type: str
+    inputs: dict[str, Any]
+    """All but the one that arises."""
+    port: str
+    """Its name."""
+    first: int
+    """Where the new elements stand in it."""
+    values: tuple[Any, ...]
+
+
 class Ended(msgspec.Struct, frozen=True):
     """The run is over."""
 
     entry: Entry
 
 
-Command = Invoke | Abandon | Record | Warn | Ended
+Command = Invoke | Abandon | Record | Warn | Foresee | Ended

@@ -44,6 +44,14 @@ class Invocations:
         self._known = known
         self._policy = policy
 
+    def key_of(self, path: str) -> str:
+        """For the other end: the same key is the same invocation."""
+        return f"{self._run}/{path}"
+
+    def is_known(self, path: str) -> bool:
+        """Whether it was recorded how this one ended."""
+        return path in self._known
+
     def invoke(
         self, step: CallStep, path: str, sent: dict[str, Any], stages: tuple[Stage, ...] = ()
     ) -> Waiting[dict[str, Any]]:
@@ -125,7 +133,7 @@ class Invocations:
                 Invoke(
                     call=tasks.expect(),
                     path=path,
-                    key=f"{self._run}/{path}",
+                    key=self.key_of(path),
                     type=step.type or "",
                     resource=resource,
                     inputs=sent,

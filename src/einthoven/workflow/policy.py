@@ -19,3 +19,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     backoff_max_s: float = 30.0
     iterations_max: int = 1_000_000
     """Of a for or a parallelFor."""
+    ahead: dict[str, str] = {}
+    """Types of functions that take a list one by one, and their port for it; see `Foresee`."""

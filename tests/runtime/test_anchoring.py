@@ -14,6 +14,9 @@ import pytest
 
 pytest.importorskip("eth_utils", reason="the extra chain is not installed")
 
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
 from einthoven.clock import SystemClock, VirtualClock
 from einthoven.errors import (
     ChainUnavailable,
@@ -28,9 +31,18 @@ from einthoven.errors import (
 )
 from einthoven.runtime import ledgers
 from einthoven.runtime.anchors import Anchoring, Step, anchored_roots, chain_view, until_done
-from einthoven.runtime.json_rpc import Chain
+from einthoven.runtime.json_rpc import Chain, Sending
 from einthoven.storage import Database, open_database
-from einthoven.storage.anchors import KeptAnchor, anchors_of, chain_of, sent_of
+from einthoven.storage.anchors import (
+    KeptAnchor,
+    KeptChain,
+    SentTransaction,
+    add_anchor,
+    anchors_of,
+    chain_of,
+    forget_anchors,
+    sent_of,
+)
 from einthoven.storage.database import Connection
 from einthoven.testing.chain_nodes import ChainNode
 from einthoven.trust.anchoring import Anchor, blinded, consent_salt, ledger_id, with_salt
@@ -213,6 +225,61 @@ def test_a_version_of_a_consent_that_does_not_follow_stops_nothing(small: Site) 
     assert consent_from(answer, one.subject) == one
 
 
+def test_consents_that_another_account_kept_out_are_registered_later(small: Site) -> None:
+    class Overtaken(Chain):
+        """Somebody else is given the ledger just before consents are registered."""
+
+        def estimate(self, sender: str, contract: str | None, data: bytes) -> int:
+            hand_over(small, stranger)
+            return super().estimate(sender, contract, data)
+
+    stranger = sender_of(OTHER)
+    small.deploy()
+    small.now()
+    small.grow(consent(1), consent(2))
+    assert small.anchoring.step(small.connection).is_waiting
+    overtaken = Anchoring(Overtaken(small.node.url), "main", SystemClock(), account=ACCOUNT, consents=BLIND)
+    with pytest.raises(TransactionReverted, match="another account"):
+        overtaken.step(small.connection)
+    with small.connection.reading() as statements:
+        assert chain_of(statements, "main").registered <= 1
+    hand_over(small, small.anchoring.account, by=stranger)
+    assert [one.deed for one in small.now().done] == ["register"]
+
+
+def hand_over(site: Site, to: str, by: str = "") -> None:
+    """Let another account write about the ledger."""
+    words = encode(["bytes32", "address"], [ledger_id(ORIGIN), to])
+    data = "0x" + (keccak(text="hand_over(bytes32,address)")[:4] + words).hex()
+    sender = by or site.anchoring.account
+    site.node.fund(sender)
+    site.node.asked("anvil_impersonateAccount", sender)
+    site.node.asked("eth_sendTransaction", {"from": sender, "to": site.contract, "data": data})
+    site.node.asked("anvil_stopImpersonatingAccount", sender)
+
+
+def test_what_one_chain_lost_is_kept_of_another(database: Database) -> None:
+    with closing(database.connect()) as connection, connection.writing() as statements:
+        places = [("0xa", 1), ("0xa", 2), ("0xb", 1)]
+        for contract, chain_id in places:
+            one = KeptAnchor(
+                org="main",
+                chain_id=chain_id,
+                contract=contract,
+                size=5,
+                root=bytes(32),
+                transaction="",
+                block=1,
+                at_s=1,
+                gas=0,
+                fee_wei=0,
+            )
+            assert add_anchor(statements, one)
+        forget_anchors(statements, KeptChain(org="main", chain_id=1, contract="0xa"), [5])
+        left = [(one.contract, one.chain_id) for one in anchors_of(statements, "main")]
+    assert sorted(left) == [("0xa", 2), ("0xb", 1)]
+
+
 def test_nothing_of_a_patient_is_in_what_is_sent(small: Site) -> None:
     small.deploy()
     small.grow(consent(4711, digest="c0ffee"))
@@ -350,6 +417,123 @@ def test_a_transaction_that_waits_too_long_is_offered_more_for(tmp_path: Path, a
         assert len(site.events()) == 2
 
 
+def sent_by(site: Site) -> SentTransaction:
+    with site.connection.reading() as statements:
+        found = sent_of(statements, "main")
+    assert found is not None
+    return found
+
+
+def offered(site: Site, transaction: str) -> int:
+    """wei for one unit of gas."""
+    return int(site.node.asked("eth_getTransactionByHash", transaction)["maxFeePerGas"], 16)
+
+
+def test_what_is_offered_stays_within_a_multiple_of_what_the_chain_asks(tmp_path: Path, anvil: Path) -> None:
+    with another(tmp_path, anvil) as site:
+        site.deploy()
+        site.node.asked("evm_setAutomine", False)
+        clock = VirtualClock(utc_ns=10**18)
+        slow = site.as_account(clock=clock)
+        for _ in range(40):
+            assert slow.step(site.connection).is_waiting
+            clock.advance(100.0)
+        last = sent_by(site).hashes[-1]
+        asked = Chain(site.node.url).fees().most
+        assert 5 * asked < offered(site, last) <= 10 * asked
+        site.node.asked("evm_setAutomine", True)
+        site.node.asked("evm_mine")
+        (done,) = site.now(slow).done
+        assert done.transaction == last
+
+
+def test_what_cannot_be_offered_more_for_is_still_known_when_a_block_takes_it(
+    tmp_path: Path, anvil: Path
+) -> None:
+    with another(tmp_path, anvil) as site:
+        site.deploy()
+        site.node.asked("evm_setAutomine", False)
+        clock = VirtualClock(utc_ns=10**18)
+        slow = site.as_account(clock=clock)
+        assert slow.step(site.connection).is_waiting
+        (first,) = sent_by(site).hashes
+        gas = int(site.node.asked("eth_getTransactionByHash", first)["gas"], 16)
+        site.node.asked("anvil_setBalance", slow.account, hex(gas * offered(site, first)))
+        clock.advance(100.0)
+        for _ in range(2):
+            with pytest.raises(FundsMissing):
+                slow.step(site.connection)
+        site.node.asked("evm_mine")
+        (done,) = slow.step(site.connection).done
+        assert (done.deed, done.transaction) == ("anchor", first)
+
+
+def test_a_node_that_refuses_for_reasons_of_its_own_is_offered_more_in_the_end(
+    tmp_path: Path, anvil: Path
+) -> None:
+    class Picky(Chain):
+        """A node that does not like one transaction."""
+
+        def send(self, raw: bytes) -> Sending:
+            if raw == refused:
+                raise ChainUnavailable("the chain's node refuses: not today.", where=self.place)
+            return super().send(raw)
+
+    with another(tmp_path, anvil) as site:
+        site.deploy()
+        site.node.asked("evm_setAutomine", False)
+        clock = VirtualClock(utc_ns=10**18)
+        chain = Picky(site.node.url)
+        slow = Anchoring(chain, "main", clock, account=ACCOUNT, consents=BLIND)
+        refused = b""
+        assert slow.step(site.connection).is_waiting
+        refused = sent_by(site).raw
+        site.node.asked("anvil_dropTransaction", sent_by(site).hashes[0])
+        with pytest.raises(ChainUnavailable, match="not today"):
+            slow.step(site.connection)
+        clock.advance(100.0)
+        assert slow.step(site.connection).is_waiting
+        site.node.asked("evm_mine")
+        assert [one.deed for one in slow.step(site.connection).done] == ["anchor"]
+
+
+def test_a_base_fee_that_rises_above_what_was_offered_delays_it_only(tmp_path: Path, anvil: Path) -> None:
+    with another(tmp_path, anvil) as site:
+        site.deploy()
+        site.node.asked("evm_setAutomine", False)
+        assert site.anchoring.step(site.connection).is_waiting
+        (first,) = sent_by(site).hashes
+        high = 3 * offered(site, first)
+        site.node.asked("anvil_dropTransaction", first)
+        site.node.asked("anvil_setNextBlockBaseFeePerGas", hex(high))
+        site.node.asked("evm_mine")
+        site.node.asked("anvil_setNextBlockBaseFeePerGas", hex(high))
+        assert site.anchoring.step(site.connection).is_waiting
+        assert len(sent_by(site).hashes) == 2
+        site.node.asked("evm_mine")
+        assert [one.deed for one in site.now().done] == ["anchor"]
+
+
+def test_a_number_that_another_transaction_took_is_given_up_when_that_is_deep_enough(
+    tmp_path: Path, anvil: Path
+) -> None:
+    with another(tmp_path, anvil) as site:
+        site.deploy()
+        site.node.asked("evm_setAutomine", False)
+        deep = site.as_account(confirmations=3)
+        assert deep.step(site.connection).is_waiting
+        (first,) = sent_by(site).hashes
+        site.node.asked("anvil_dropTransaction", first)
+        site.node.asked("anvil_impersonateAccount", deep.account)
+        site.node.asked("eth_sendTransaction", {"from": deep.account, "to": deep.account, "value": "0x1"})
+        site.node.asked("evm_mine")
+        assert deep.step(site.connection).is_waiting
+        assert sent_by(site).hashes == (first,)
+        site.node.asked("anvil_mine", "0x2")
+        assert deep.step(site.connection).is_waiting
+        assert sent_by(site).hashes != (first,)
+
+
 def test_another_transaction_of_the_account_that_takes_the_number_delays_it_only(
     tmp_path: Path, anvil: Path
 ) -> None:
@@ -429,7 +613,19 @@ def test_to_import_what_signs_leaves_the_depth_of_calls_as_it_was() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x", "http://", "127.0.0.1:8545", "http://x:port", "http://[::1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://x",
+        "http://",
+        "127.0.0.1:8545",
+        "http://x:port",
+        "http://[::1",
+        "http://knoten/schlüssel",
+        "http://a..b",
+    ],
+)
 def test_what_is_no_address_is_said_to_be_none(url: str) -> None:
     with pytest.raises(InputInvalid, match="no address"):
         Chain(url)

@@ -7,7 +7,7 @@ transaction is kept before it is sent, and what the contract has it has once.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -35,6 +35,8 @@ from einthoven.trust.contract_calls import (
     MOST_ROOTS,
     admit_call,
     anchor_call,
+    consent_call,
+    consent_from,
     contract_creation,
     contract_runtime,
     latest_call,
@@ -79,6 +81,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     done: tuple[Done, ...] = ()
     is_waiting: bool = False
     """A transaction is on its way; call again."""
+    is_compared: bool = False
+    """The ledger was held against what the chain says of it, and they agree."""
     skipped: tuple[int, ...] = ()
     """Versions of consents that the contract never takes: they do not follow from those before."""
 
@@ -205,22 +209,23 @@ class Anchoring:
                 where="chain key",
                 remedy="Have it admitted by whoever made the contract." if not view.site else "Use its own.",
             )
+        is_compared = view.latest is not None
         if view.latest is not None:
             self._compare(connection, view.latest, kept)
         self._forget_lost(connection, kept, origin)
         if may_anchor and (view.latest is None or view.latest.size < signed.size):
             data = anchor_call(ledger_id(origin), signed)
             self._send(connection, "anchor", kept.contract, data, signed.size)
-            return Step(done=done, is_waiting=True)
+            return Step(done=done, is_waiting=True, is_compared=is_compared)
         covered = view.latest.size if view.latest else 0
         upto, changes = self._changes(connection, kept.registered, covered, origin)
         if not changes:
             if upto > kept.registered:
                 with connection.writing() as statements:
                     rows.registered(statements, self._org, upto)
-            return Step(done=done)
+            return Step(done=done, is_compared=is_compared)
         skipped = self._register(connection, kept, origin, changes, upto)
-        return Step(done=done, is_waiting=True, skipped=skipped)
+        return Step(done=done, is_waiting=True, skipped=skipped, is_compared=is_compared)
 
     # ---------------------------------------------------------------- what is here
 
@@ -245,7 +250,7 @@ class Anchoring:
         with connection.reading() as statements:
             compared(latest, lambda size: _root_at(statements, self._org, size), self._chain.place)
             known = rows.anchors_of(statements, self._org)
-        if not any(one.size == latest.size and one.contract == kept.contract for one in known):
+        if not any(one.size == latest.size and _is_there(one, kept) for one in known):
             block = self._chain.block()
             seen = _anchor_row(kept, latest, block.number, block.at_s)
             with connection.writing() as statements:
@@ -254,14 +259,14 @@ class Anchoring:
     def _forget_lost(self, connection: Connection, kept: KeptChain, origin: str) -> None:
         """What a chain lost because it went back further than was waited for will be anchored anew."""
         with connection.reading() as statements:
-            known = [one for one in rows.anchors_of(statements, self._org) if one.contract == kept.contract]
+            known = [one for one in rows.anchors_of(statements, self._org) if _is_there(one, kept)]
         newest = known[-MOST_ROOTS:]
         found = anchored_roots(self._chain, kept.contract, origin, [one.size for one in newest])
         lost = [one.size for one in newest if one.size not in found]
         if lost:
             _LOG.warning("the chain lost anchors that it had; they are told again")
             with connection.writing() as statements:
-                rows.forget_anchors(statements, self._org, lost)
+                rows.forget_anchors(statements, kept, lost)
 
     def _changes(
         self, connection: Connection, start: int, stop: int, origin: str
@@ -305,8 +310,20 @@ class Anchoring:
                 self._chain.call(contract, register_call(ledger, [*taken, one]), self._account)
                 taken.append(one)
             except TransactionReverted:
+                if not self._is_passed(contract, ledger, one, taken):
+                    raise
                 skipped.append(one.version)
         return taken, tuple(skipped)
+
+    def _is_passed(
+        self, contract: str, ledger: bytes, change: BlindedConsent, taken: Sequence[BlindedConsent]
+    ) -> bool:
+        """Whether the contract has, or is just given, this version or a later one, and so never takes it."""
+        if any(one.subject == change.subject and one.version >= change.version for one in taken):
+            return True
+        answer = self._chain.call(contract, consent_call(ledger, change.subject))
+        newest = consent_from(answer, change.subject)
+        return newest is not None and newest.version >= change.version
 
     def _send(self, connection: Connection, deed: Deed, to: str | None, data: bytes, size: int) -> None:
         chain_id = self._chain.chain_id()
@@ -340,22 +357,29 @@ class Anchoring:
             self._hand_over(connection, sent)
 
     def _hand_over(self, connection: Connection, sent: SentTransaction) -> None:
+        """Send it, again too. Whatever the node says, it stays kept: another may have taken it."""
+        is_late = self._clock.utc_ns() - sent.sent_ns > _PATIENCE_NS
         try:
             sending = self._chain.send(sent.raw)
-        except FundsMissing:
-            self._ended(connection, sent)
-            raise
-        if sending == "underpriced" or self._clock.utc_ns() - sent.sent_ns > _PATIENCE_NS:
+        except ChainUnavailable:  # it may refuse for reasons that money changes
+            if not is_late or not self._offer_more(connection, sent):
+                raise
+            return
+        if sending == "underpriced" or (is_late and sending != "taken"):
             self._offer_more(connection, sent)
 
-    def _offer_more(self, connection: Connection, sent: SentTransaction) -> None:
+    def _offer_more(self, connection: Connection, sent: SentTransaction) -> bool:
+        """Send it again for more, unless that would be too much."""
         signed = repriced(self._secret, sent.raw, self._chain.fees())
+        if signed is None:
+            return False
         more = msgspec.structs.replace(
             sent, hashes=(*sent.hashes, signed.hash), raw=signed.raw, sent_ns=self._clock.utc_ns()
         )
         with connection.writing() as statements:
             rows.replace_sent(statements, more)
         self._chain.send(more.raw)
+        return True
 
     def _settled(self, connection: Connection) -> tuple[tuple[Done, ...], bool]:
         """What became of the transaction that is on its way, and whether it still is."""
@@ -366,7 +390,7 @@ class Anchoring:
         if self._chain.chain_id() != sent.chain_id:
             raise _other_chain(self._chain)
         found = self._receipt(sent)
-        if found is None and self._chain.nonce(self._account, "latest") > sent.nonce:
+        if found is None and self._chain.nonce(self._account, self._deep_enough()) > sent.nonce:
             found = self._receipt(sent)
             if found is None:  # another transaction of this account took its number
                 self._ended(connection, sent)
@@ -385,6 +409,12 @@ class Anchoring:
                 remedy="Run it again: it says why.",
             )
         return self._finished(connection, sent, hash_, receipt), False
+
+    def _deep_enough(self) -> Literal["latest"] | int:
+        """The newest block that is believed."""
+        if self._confirmations <= 1:
+            return "latest"
+        return max(0, self._chain.block().number - self._confirmations + 1)
 
     def _receipt(self, sent: SentTransaction) -> tuple[str, Receipt] | None:
         for one in reversed(sent.hashes):
@@ -491,7 +521,7 @@ def until_done(
         found = step(not any(one.deed == "anchor" for one in done))
         done, skipped = (*done, *found.done), (*skipped, *found.skipped)
         if not found.is_waiting:
-            return Step(done=done, skipped=skipped)
+            return Step(done=done, skipped=skipped, is_compared=found.is_compared)
         if clock.now_s() >= end_s:
             raise ChainUnavailable(
                 f"a transaction is not deep enough in the chain after {wait_s:.0f} s.",
@@ -521,6 +551,10 @@ def _root_at(statements: Statements, org: str, size: int) -> bytes | None:
     if said.size != size:
         raise LedgerTampered("a checkpoint is kept as one of another size.", where=f"checkpoint {size}")
     return said.root
+
+
+def _is_there(one: KeptAnchor, kept: KeptChain) -> bool:
+    return (one.chain_id, one.contract) == (kept.chain_id, kept.contract)
 
 
 def _anchor_row(kept: KeptChain, anchor: Anchor, block: int, at_s: int) -> KeptAnchor:

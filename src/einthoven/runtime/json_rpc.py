@@ -19,8 +19,8 @@ from einthoven.trust.contract_calls import Fees, checked_address, revert_reason
 __all__ = ["Block", "Chain", "Receipt", "Sending"]
 
 Sending = Literal["sent", "known", "taken", "underpriced"]
-"""What a node says of a transaction: it took it, it had it, its number is used up, it costs too little beside
-one of the same number."""
+"""What a node says of a transaction: it took it, it had it, its number is used up, it offers too little for
+what gas costs or beside one of the same number."""
 _ANSWER_S: Final = 10.0
 _MOST_BYTES: Final = 4 * 2**20
 _GWEI: Final = 10**9
@@ -33,6 +33,7 @@ _SENDINGS: Final[tuple[tuple[str, Sending], ...]] = (
     ("nonce too low", "taken"),
     ("nonce is too low", "taken"),
     ("underpriced", "underpriced"),
+    ("less than block base fee", "underpriced"),
 )
 
 
@@ -82,9 +83,10 @@ class Chain:
         try:
             parts = urlsplit(url)
             self._host, self._port = parts.hostname or "", parts.port
+            self._host.encode("idna")  # as whoever looks the host up does
         except ValueError:
             parts, self._host = urlsplit(""), ""
-        if parts.scheme not in {"http", "https"} or not self._host:
+        if not url.isascii() or parts.scheme not in {"http", "https"} or not self._host:
             raise InputInvalid(
                 "this is no address of a chain's node.", where="chain", remedy="Give http://host:port."
             )
@@ -110,9 +112,10 @@ class Chain:
         """Of a contract; empty where there is none."""
         return self._bytes(self.asked("eth_getCode", address, "latest"))
 
-    def nonce(self, account: str, at: Literal["latest", "pending"]) -> int:
-        """How many transactions of an account are in blocks, or in blocks and waiting."""
-        return self._number(self.asked("eth_getTransactionCount", account, at))
+    def nonce(self, account: str, at: Literal["latest", "pending"] | int) -> int:
+        """How many transactions of an account are in blocks, in those up to one, or in blocks and waiting."""
+        tag = hex(at) if isinstance(at, int) else at
+        return self._number(self.asked("eth_getTransactionCount", account, tag))
 
     def balance(self, account: str) -> int:
         """What an account has, wei."""

@@ -147,10 +147,12 @@ def anchors_of(statements: Statements, org: str) -> list[KeptAnchor]:
     ]
 
 
-def forget_anchors(statements: Statements, org: str, sizes: Sequence[int]) -> None:
+def forget_anchors(statements: Statements, chain: KeptChain, sizes: Sequence[int]) -> None:
     """A chain does not have these any more: it went back further than was waited for."""
-    for size in sizes:
-        statements.run("DELETE FROM ledger_anchors WHERE org = ? AND size = ?", (org, size))
+    statements.run_many(
+        "DELETE FROM ledger_anchors WHERE org = ? AND chain_id = ? AND contract = ? AND size = ?",
+        [(chain.org, chain.chain_id, chain.contract, size) for size in sizes],
+    )
 
 
 def add_sent(statements: Statements, one: SentTransaction) -> bool:

@@ -61,6 +61,7 @@ _REVERTED: Final = keccak(text="Error(string)")[:4]
 _NOBODY: Final = "0x" + 40 * "0"
 _RAISED: Final = (9, 8)
 """A node takes another transaction of the same number only for a tenth more."""
+_MOST_TIMES: Final = 10
 
 
 class Fees(msgspec.Struct, frozen=True):
@@ -221,10 +222,15 @@ def sender_of(secret: bytes) -> str:
     return str(_account(secret).address)
 
 
-def raised_fees(before: Fees, now: Fees) -> Fees:
-    """Fees for which a node takes a transaction in place of one that waits too long."""
+def raised_fees(before: Fees, now: Fees) -> Fees | None:
+    """Fees for which a node takes a transaction in place of one that waits too long.
+
+    None if that would be more than ten times what gas costs now: then something else is the reason.
+    """
     times, by = _RAISED
     most = max(now.most, before.most * times // by + 1)
+    if most > _MOST_TIMES * now.most:
+        return None
     if before.tip is None or now.tip is None:
         return Fees(most, now.tip)
     return Fees(most, max(now.tip, before.tip * times // by + 1))
@@ -250,8 +256,8 @@ def sign_transaction(
     return SignedTransaction("0x" + bytes(signed.hash).hex(), bytes(signed.raw_transaction), nonce)
 
 
-def repriced(secret: bytes, raw: bytes, now: Fees) -> SignedTransaction:
-    """The same transaction for fees with which it replaces the one before."""
+def repriced(secret: bytes, raw: bytes, now: Fees) -> SignedTransaction | None:
+    """The same transaction for fees with which it replaces the one before; None as `raised_fees`."""
     is_typed = raw[:1] == b"\2"
     fields = rlp.decode(raw[1:] if is_typed else raw)
     if is_typed:
@@ -260,6 +266,9 @@ def repriced(secret: bytes, raw: bytes, now: Fees) -> SignedTransaction:
     else:
         nonce, price, gas, to, _, data, v = fields[:7]
         chain_id, before = ((int.from_bytes(v) - 35) // 2).to_bytes(8), Fees(int.from_bytes(price), None)
+    fees = raised_fees(before, now if before.tip is not None else Fees(now.most, None))
+    if fees is None:
+        return None
     return sign_transaction(
         secret,
         chain_id=int.from_bytes(chain_id),
@@ -267,7 +276,7 @@ def repriced(secret: bytes, raw: bytes, now: Fees) -> SignedTransaction:
         to=to_checksum_address(to) if to else None,
         data=data,
         gas=int.from_bytes(gas),
-        fees=raised_fees(before, now if before.tip is not None else Fees(now.most, None)),
+        fees=fees,
     )
 
 

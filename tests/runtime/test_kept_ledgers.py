@@ -1,12 +1,14 @@
 """A ledger in a real database: what was acknowledged is there, and every other history is found."""
 
 import contextlib
+import errno
 import os
 import random
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from einthoven.errors import Conflict, InputInvalid, KeyRefused, LedgerTampered, NotFound
+from einthoven.errors import Conflict, InputInvalid, KeyRefused, LedgerTampered, NotFound, StoreUnavailable
 from einthoven.runtime import ledgers
 from einthoven.runtime.ledgers import add_cosignatures, append, change_keys, checkpoint, create, export
-from einthoven.runtime.secret_files import keep_ledger_key, keep_secret, ledger_keys, secrets_in
+from einthoven.runtime.secret_files import keep_ledger_key, keep_secret, ledger_keys, secret_named, secrets_in
 from einthoven.storage import Database, open_database
 from einthoven.storage.ledgers import TILE, entries_between
 from einthoven.trust.checkpoints import Checkpoint, KeyRing, checkpoint_of, sign_checkpoint
@@ -547,6 +549,39 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Pa
     with connection.reading() as statements:
         assert verified(b"".join(export(statements, "main"))).entries == size
     connection.close()
+
+
+def test_a_secret_is_found_by_its_whole_name(tmp_path: Path) -> None:
+    keep_secret(tmp_path, "chain", "main-2", passphrase=SESAME)
+    assert secret_named(tmp_path, "chain", "main") is None
+    secret = keep_secret(tmp_path, "chain", "main", passphrase="")
+    assert secret_named(tmp_path, "chain", "main", passphrase="") == secret, "the other one stays closed"
+    with pytest.raises(KeyRefused, match="passphrase"):
+        secret_named(tmp_path, "chain", "main-2", passphrase="")
+    (tmp_path / "keys" / "chain-folder.json").mkdir()
+    with pytest.raises(StoreUnavailable, match="could not be read"):
+        secret_named(tmp_path, "chain", "folder")
+
+
+def test_a_secret_is_kept_once_where_files_have_one_name_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)  # as on exFAT and on some shares
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: kept_or_none(tmp_path), range(32)))
+    (secret,) = [one for one in found if one is not None]
+    assert secret_named(tmp_path, "site", "ward") == secret
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["site-ward.json"]
+
+
+def kept_or_none(folder: Path) -> bytes | None:
+    try:
+        return keep_secret(folder, "site", "ward")
+    except KeyRefused:
+        return None
 
 
 def test_a_secret_lies_closed_and_only_its_owner_reads_the_file(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ class Kept:
             ledgers.create(statements, "main", self.key, by="ann", now_ns=1)
         account, blind = (keep_secret(folder, kind, "main") for kind in ("chain", "consents"))
         node.fund(sender_of(account))
-        by = Anchoring(Chain(node.url), "main", SystemClock(), account=account, consents=blind)
-        until_done(lambda _: by.deploy(connection), SystemClock(), lambda _: None, wait_s=30.0)
+        self.by = Anchoring(Chain(node.url), "main", SystemClock(), account=account, consents=blind)
+        until_done(lambda _: self.by.deploy(connection), SystemClock(), lambda _: None, wait_s=30.0)
         self.keeper = self.keeper_at(node.url)
 
     def keeper_at(self, url: str) -> AnchorKeeper:
@@ -114,6 +114,23 @@ def test_a_chain_that_contradicts_a_ledger_is_alerted_of_until_they_agree(kept: 
         statements.run("INSERT INTO ledger_checkpoints (org, size, note) VALUES ('main', ?, ?)", (size, note))
     kept.after(3600.0)
     assert kept.alerts()[-1][1].startswith("cleared")
+
+
+def test_an_alert_goes_on_while_nothing_can_be_compared(kept: Kept) -> None:
+    size = kept.grow()
+    assert kept.after(0.0) == [size]
+    with kept.connection.writing() as statements:
+        statements.run("DELETE FROM ledger_checkpoints WHERE size = ?", (size,))
+    kept.after(3600.0)
+    assert kept.alerts() == [("ledger_inconsistent", "active-unacknowledged")]
+    kept.node.asked("evm_setAutomine", False)
+    try:
+        assert kept.by.admit(kept.connection, "ward.example", sender_of(bytes([5] * 32))).is_waiting
+        kept.after(3600.0)
+        assert len(kept.alerts()) == 1, "another transaction is waited for"
+    finally:
+        kept.node.asked("evm_setAutomine", True)
+        kept.node.asked("evm_mine")
 
 
 def test_without_a_key_or_a_chain_nothing_is_done(kept: Kept, tmp_path: Path) -> None:

@@ -20,14 +20,18 @@ import msgspec
 import pytest
 from gateways import cut
 
+from einthoven.clock import SystemClock
 from einthoven.continuum import Price, Region, write_region
 from einthoven.runtime import ledgers
 from einthoven.runtime.secret_files import keep_ledger_key
 from einthoven.server import accounts
+from einthoven.server.data_gate import DataGate
+from einthoven.server.movements import Movements
 from einthoven.server.running import RunningService
 from einthoven.signal.recording import Segment
 from einthoven.simulation import SCENES, VirtualPatient
-from einthoven.storage import Statements, open_database
+from einthoven.storage import Connection, Database, Statements, open_database
+from einthoven.storage.consents import Movement, add_movements
 from einthoven.storage.ledgers import entries_between, head_of
 from einthoven.testing.uploads import send_whole
 from einthoven.testing.wiretap import Wiretap, wiretap
@@ -285,6 +289,70 @@ def test_samples_go_far_with_consent_alone_and_the_ledger_proves_it(tmp_path: Pa
     assert ward[0].verdict == "permit"
     assert ward[-1].verdict == "deny"
     assert {one.patient for one in far} == {patient}
+
+
+def test_what_went_is_told_once_the_ledger_can_be_written_again(database: Database) -> None:
+    key, sums = SigningKey.made("einthoven.example/clinic"), Movements(after_s=1.0, tier="local")
+    with contextlib.closing(database.connect()) as connection:
+        with connection.writing() as statements:
+            for org in ("main", "ward"):
+                ledgers.create(statements, org, key, by="test", now_ns=1)
+            (peaks,) = statements.rows("SELECT peaks FROM ledgers WHERE org = 'main'")[0]
+            add_movements(statements, [went(org) for org in ("main", "none", "ward")])
+            statements.run("UPDATE ledgers SET peaks = ? WHERE org = 'main'", (b"",))
+        assert sums.enter(connection, 10 * 10**9) == 2
+        assert moved(connection, "ward") == [1000]
+        with connection.writing() as statements:
+            add_movements(statements, [went("main")])
+            statements.run("UPDATE ledgers SET peaks = ? WHERE org = 'main'", (bytes(peaks),))
+        assert sums.enter(connection, 20 * 10**9) == 1
+        assert moved(connection, "main") == [2000]
+        assert sums.enter(connection, 30 * 10**9) == 0
+
+
+def went(org: str) -> Movement:
+    return Movement(
+        org=org, patient="p-1", region="far", tier="core", data="samples", since_ns=1, content_bytes=1000
+    )
+
+
+def moved(connection: Connection, org: str) -> list[int]:
+    with connection.reading() as statements:
+        head = head_of(statements, org)
+        assert head is not None
+        entries = [read_entry(one) for one in entries_between(statements, org, 0, head.size)]
+    return [one.content_bytes for one in entries if isinstance(one, DataMoved)]
+
+
+def test_what_goes_is_counted_while_a_decision_waits_for_the_database(tmp_path: Path) -> None:
+    """Whoever sends is on the way of every segment, and must not wait for who writes."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    far = Region(name="far", kind="http", address="http://127.0.0.1:1", tier="core", labels=("eu",), slots=4)
+    is_deciding, may_decide = threading.Event(), threading.Event()
+
+    def regions() -> tuple[Region, ...]:
+        is_deciding.set()
+        may_decide.wait(30)
+        return (far,)
+
+    database = open_database(str(tmp_path / "gate.db"))
+    database.migrate()
+    gate = DataGate(policy, regions, SystemClock())
+    with contextlib.closing(database.connect()) as connection:
+        deciding = threading.Thread(target=gate.admitted, args=(connection, [("main", "p-1")], "bdc"))
+        deciding.start()
+        assert is_deciding.wait(30)
+        sending = threading.Thread(target=gate.sent, args=(("main", "p-1"), {}, far, 1000))
+        sending.start()
+        sending.join(10)
+        was_held = sending.is_alive()
+        may_decide.set()
+        for thread in (deciding, sending):
+            thread.join(30)
+        assert not was_held
+        with connection.writing() as statements:
+            assert list(gate.keep(statements).values()) == [1000]
 
 
 # -------------------------------------------------------------------- whose it is stays here

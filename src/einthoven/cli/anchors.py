@@ -15,7 +15,7 @@ from einthoven.cli.setting_flags import resolved, with_settings
 from einthoven.clock import SystemClock
 from einthoven.errors import InputInvalid, LedgerTampered, NotFound
 from einthoven.names import is_pseudonym
-from einthoven.runtime.secret_files import keep_secret, secrets_in
+from einthoven.runtime.secret_files import keep_secret, secret_named
 from einthoven.server.accounts import MAIN
 from einthoven.server.settings import Settings
 from einthoven.server.wire import utc_text
@@ -316,7 +316,7 @@ def _needs_extra() -> None:
 
 def _secret(settings: Settings, kind: Any, organisation: str) -> bytes:
     """The one of this organisation, which is made if there is none."""
-    found = secrets_in(settings.folder, kind, organisation).get(organisation)
+    found = secret_named(settings.folder, kind, organisation)
     return keep_secret(settings.folder, kind, organisation) if found is None else found
 
 

@@ -1,6 +1,9 @@
 """Secrets in the folder ``keys`` of the data folder, for their owner alone to read; closed if asked for."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +15,11 @@ from einthoven.trust.notes import SigningKey
 from einthoven.trust.payload_ids import payload_key_id
 from einthoven.trust.secrets import SECRET_BYTES, SecretKind, close_secret, open_secret
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = [
     "PASSPHRASE",
     "destroy_secret",
@@ -21,6 +29,7 @@ __all__ = [
     "ledger_keys",
     "payload_keys",
     "public_ledger_keys",
+    "secret_named",
     "secrets_in",
 ]
 
@@ -50,9 +59,10 @@ def keep_secret(
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(aside, path)  # whole or not at all, and never in place of another
+            _named(aside, path)
         finally:
             aside.unlink(missing_ok=True)
+        _sync(path.parent)
     except FileExistsError:
         raise KeyRefused("there is a key of this name.", where=path.name) from None
     except OSError as error:
@@ -60,6 +70,24 @@ def keep_secret(
             f"the key could not be written ({error.strerror}).", where=path.name, remedy="Check the rights."
         ) from error
     return secret
+
+
+def secret_named(folder: Path, kind: SecretKind, name: str, passphrase: str | None = None) -> bytes | None:
+    """The secret of this name, whatever others there are; None if there is none.
+
+    Raises
+    ------
+    KeyRefused : it cannot be opened.
+    StoreUnavailable : it cannot be read.
+    """
+    path = folder / "keys" / f"{kind}-{name}.json"
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return open_secret(kind, text, _passphrase(passphrase), path.name)
 
 
 def secrets_in(
@@ -77,9 +105,7 @@ def secrets_in(
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise StoreUnavailable(
-                f"the key could not be read ({error.strerror}).", where=path.name, remedy="Check the rights."
-            ) from error
+            raise _unreadable(path, error) from error
         found[path.stem.removeprefix(f"{kind}-")] = open_secret(
             kind, text, _passphrase(passphrase), path.name
         )
@@ -135,6 +161,51 @@ def public_ledger_keys(folder: Path) -> dict[str, list[bytes]]:
         public = Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
         found.setdefault(name.rpartition(".")[0], []).append(public)
     return found
+
+
+def _unreadable(path: Path, error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the key could not be read ({error.strerror}).", where=path.name, remedy="Check the rights."
+    )
+
+
+def _named(aside: Path, path: Path) -> None:
+    """Give a file its name, whole or not at all, and never in place of another; raises FileExistsError."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file has one name only there
+        with _alone(path.parent):
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, "File exists") from None
+            aside.rename(path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process does this in the folder meanwhile; where that cannot be had, renaming refuses."""
+    handle = None
+    try:
+        if fcntl is not None:
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _sync(folder: Path) -> None:
+    """Have a new name in a folder on disk too; where folders cannot be opened they need no such thing."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _passphrase(given: str | None) -> str:

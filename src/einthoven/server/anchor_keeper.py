@@ -70,7 +70,7 @@ class AnchorKeeper:
             again_ns = round(self._settings.anchor_every_s * _NS)
             if step.done and not step.is_waiting:
                 _LOG.info("a ledger is anchored")
-            if may_anchor:
+            if step.is_compared:
                 self._tell(connection, org, now_ns, is_whole=True)
         except DatabaseUnavailable:
             raise
@@ -89,12 +89,12 @@ class AnchorKeeper:
         try:
             from einthoven.runtime.anchors import Anchoring  # noqa: PLC0415 - an extra
             from einthoven.runtime.json_rpc import Chain  # noqa: PLC0415 - an extra
-            from einthoven.runtime.secret_files import secrets_in  # noqa: PLC0415 - an extra
+            from einthoven.runtime.secret_files import secret_named  # noqa: PLC0415 - an extra
         except ImportError:
             _LOG.error("a ledger is to be anchored, and the extra chain is not installed")
             return None
         folder: Path = self._settings.folder
-        account, consents = (secrets_in(folder, kind, org).get(org) for kind in ("chain", "consents"))
+        account, consents = (secret_named(folder, kind, org) for kind in ("chain", "consents"))
         if account is None or consents is None:
             return None
         return Anchoring(

@@ -118,6 +118,7 @@ class DataGate:
         self._judged: dict[tuple[bytes | None, Spot, str], _Judged] = {}
         self._entered: dict[tuple[str, str, str, str], str] = {}
         self._moved: dict[tuple[str, str, str, str, str], int] = {}
+        self._moved_lock = threading.Lock()  # whoever sends does not wait for who enters a decision
 
     def admitted(
         self, connection: Connection, patients: Collection[Patient], function: str
@@ -243,7 +244,7 @@ class DataGate:
         if region.kind in ("inline", "pool"):
             return  # it stayed in this machine
         key = (*patient, region.name, region.tier, admitted.get(region.spot, "samples"))
-        with self._lock:
+        with self._moved_lock:
             self._moved[key] = self._moved.get(key, 0) + content_bytes
 
     def sends(self, patient: Patient, admitted: Admitted) -> Callable[[Region, int], None]:
@@ -252,7 +253,7 @@ class DataGate:
 
     def keep(self, statements: Statements) -> "Kept":
         """Add what went to the sums, in somebody's transaction; once that is on disk tell `kept`."""
-        with self._lock:
+        with self._moved_lock:
             these = dict(self._moved)
         now_ns = self._clock.utc_ns()
         add_movements(
@@ -274,7 +275,7 @@ class DataGate:
 
     def kept(self, these: "Kept") -> None:
         """It is on disk."""
-        with self._lock:
+        with self._moved_lock:
             for key, content_bytes in these.items():
                 left = self._moved[key] - content_bytes
                 if left:

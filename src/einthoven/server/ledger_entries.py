@@ -17,7 +17,7 @@ from einthoven.storage import ledgers as rows
 from einthoven.storage.database import Statements
 from einthoven.trust.entries import AlertStepped, Entry
 
-__all__ = ["has_ledger", "keep_entries", "keep_steps", "ledgers_here"]
+__all__ = ["could_enter", "has_ledger", "keep_entries", "keep_steps", "ledgers_here"]
 
 _LOG: Final = logging.getLogger("einthoven.evidence")
 _ITSELF: Final = frozenset({"ecg", "watch", "clock", "receipt"})
@@ -51,18 +51,26 @@ def _stepped(change: Change) -> AlertStepped:
 
 def keep_entries(statements: Statements, org: str, entries: Sequence[Entry]) -> None:
     """Enter something else, if there is a ledger; the last of a transaction, as `keep_steps`."""
-    if entries and has_ledger(statements, org):
-        _append(statements, org, entries)
+    could_enter(statements, org, entries)
 
 
-def _append(statements: Statements, org: str, entries: Sequence[Entry]) -> None:
+def could_enter(statements: Statements, org: str, entries: Sequence[Entry]) -> bool:
+    """As `keep_entries`; False where there is a ledger that could not be written."""
+    if not entries or not has_ledger(statements, org):
+        return True
+    return _append(statements, org, entries)
+
+
+def _append(statements: Statements, org: str, entries: Sequence[Entry]) -> bool:
     ledgers = ledgers_here()
     if ledgers is None:
-        return
+        return False
     try:
         ledgers.append(statements, org, entries)
     except LedgerTampered as error:  # found before anything was written; whoever verifies alerts of it
         _LOG.error("nothing can be entered: %s", error.what, extra={"code": error.code})
+        return False
+    return True
 
 
 def ledgers_here() -> types.ModuleType | None:

@@ -3,12 +3,11 @@
 An entry for each half minute of ECG would say no more. The decision that let it go is entered before it goes.
 """
 
-from itertools import groupby
 from typing import Final
 
 from einthoven.continuum import Tier
-from einthoven.server.ledger_entries import keep_entries
-from einthoven.storage.consents import Movement, take_movements
+from einthoven.server.ledger_entries import could_enter
+from einthoven.storage.consents import Movement, due_movements, end_movements, orgs_with_movements
 from einthoven.storage.database import Connection
 from einthoven.trust.entries import DataMoved
 
@@ -33,18 +32,19 @@ class Movements:
         self._tier = tier
 
     def enter(self, connection: Connection, now_ns: int) -> int:
-        """Enter the sums that are old enough; how many."""
+        """Enter the sums that are old enough; how many. What a ledger does not take is summed on."""
+        before_ns = now_ns - self._after_ns
         with connection.reading() as statements:
-            due = statements.rows(
-                "SELECT 1 FROM data_movements WHERE since_ns < ? LIMIT 1", (now_ns - self._after_ns,)
-            )
-        if not due:
-            return 0
+            orgs = orgs_with_movements(statements, before_ns)
+        return sum(self._enter(connection, org, before_ns, now_ns) for org in orgs)
+
+    def _enter(self, connection: Connection, org: str, before_ns: int, now_ns: int) -> int:
         with connection.writing() as statements:
-            taken = list(take_movements(statements, now_ns - self._after_ns, _AT_ONCE))
-            for org, these in groupby(taken, key=lambda one: one.org):
-                keep_entries(statements, org, [self._entry(one, now_ns) for one in these])
-        return len(taken)
+            due = due_movements(statements, org, before_ns, _AT_ONCE)
+            if not could_enter(statements, org, [self._entry(one, now_ns) for one in due]):
+                return 0
+            end_movements(statements, due)
+        return len(due)
 
     def _entry(self, one: Movement, now_ns: int) -> DataMoved:
         return DataMoved(

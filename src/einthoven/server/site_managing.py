@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from einthoven.edge.nanoservices import check_name
 from einthoven.errors import EinthovenError, InputInvalid, KeyRefused
 from einthoven.runtime.nats_link import NatsLink
-from einthoven.runtime.secret_files import keep_secret, secrets_in
+from einthoven.runtime.secret_files import keep_secret, secret_named
 from einthoven.runtime.site_office import SiteOffice
 from einthoven.server.logs import place_of
 from einthoven.server.metrics import METRICS
@@ -36,12 +36,14 @@ def site_key(folder: Path, site: str) -> Ed25519PrivateKey:
     StoreUnavailable : it cannot be read or written.
     """
     check_name(site)
-    found = secrets_in(folder, "site", site).get(site)
+    found = secret_named(folder, "site", site)
     if found is None:
         try:
             found = keep_secret(folder, "site", site)
         except KeyRefused:  # another process was quicker
-            found = secrets_in(folder, "site", site)[site]
+            found = secret_named(folder, "site", site)
+            if found is None:
+                raise
     return Ed25519PrivateKey.from_private_bytes(found)
 
 

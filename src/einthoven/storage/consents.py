@@ -3,7 +3,7 @@
 Versions of a consent are only ever added. What a resource says is the affair of whoever reads it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,9 +16,11 @@ __all__ = [
     "add_consent",
     "add_movements",
     "consents_of",
+    "due_movements",
+    "end_movements",
     "newest_consent",
     "note_decision",
-    "take_movements",
+    "orgs_with_movements",
 ]
 
 _AT_ONCE: Final = 500
@@ -101,18 +103,30 @@ def add_movements(statements: Statements, movements: Sequence[Movement]) -> None
     )
 
 
-def take_movements(statements: Statements, before_ns: int, most: int) -> Iterator[Movement]:
-    """Sums that were begun before, and are so ended."""
+def orgs_with_movements(statements: Statements, before_ns: int) -> list[str]:
+    """Whose sums were begun before."""
     rows = statements.rows(
-        "SELECT org, patient, region, tier, data, since_ns, content_bytes FROM data_movements "
-        "WHERE since_ns < ? ORDER BY org, patient, region, tier, data LIMIT ? /*lock*/",
-        (before_ns, most),
+        "SELECT DISTINCT org FROM data_movements WHERE since_ns < ? ORDER BY org", (before_ns,)
     )
+    return [str(row[0]) for row in rows]
+
+
+def due_movements(statements: Statements, org: str, before_ns: int, most: int) -> list[Movement]:
+    """Sums that were begun before; nobody else adds to them until the transaction ends."""
+    rows = statements.rows(
+        "SELECT patient, region, tier, data, since_ns, content_bytes FROM data_movements "
+        "WHERE org = ? AND since_ns < ? ORDER BY patient, region, tier, data LIMIT ? /*lock*/",
+        (org, before_ns, most),
+    )
+    return [
+        Movement(org=org, patient=a, region=b, tier=c, data=d, since_ns=e, content_bytes=f)
+        for a, b, c, d, e, f in rows
+    ]
+
+
+def end_movements(statements: Statements, movements: Sequence[Movement]) -> None:
+    """They are told; what goes from now on is summed anew."""
     statements.run_many(
         "DELETE FROM data_movements WHERE org = ? AND patient = ? AND region = ? AND tier = ? AND data = ?",
-        [row[:5] for row in rows],
-    )
-    return (
-        Movement(org=a, patient=b, region=c, tier=d, data=e, since_ns=f, content_bytes=g)
-        for a, b, c, d, e, f, g in rows
+        [(one.org, one.patient, one.region, one.tier, one.data) for one in movements],
     )

@@ -7,7 +7,7 @@ transaction is kept before it is sent, and what the contract has it has once.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -15,7 +15,6 @@ from einthoven.clock import Clock
 from einthoven.errors import (
     ChainUnavailable,
     Conflict,
-    FundsMissing,
     KeyRefused,
     LedgerTampered,
     NotFound,
@@ -23,9 +22,10 @@ from einthoven.errors import (
     WrongChain,
 )
 from einthoven.runtime import ledgers
-from einthoven.runtime.json_rpc import Chain, Receipt
+from einthoven.runtime.chain_accounts import ChainAccount, Done, Landed, check_chain
+from einthoven.runtime.json_rpc import Chain
 from einthoven.storage import anchors as rows
-from einthoven.storage.anchors import Deed, KeptAnchor, KeptChain, SentTransaction
+from einthoven.storage.anchors import KeptAnchor, KeptChain
 from einthoven.storage.database import Connection, Statements
 from einthoven.storage.ledgers import checkpoint_before, entries_between
 from einthoven.trust.anchoring import Anchor, BlindedConsent, ChainView, blinded, compared, ledger_id
@@ -42,11 +42,8 @@ from einthoven.trust.contract_calls import (
     latest_call,
     read_view,
     register_call,
-    repriced,
     roots_call,
     roots_from,
-    sender_of,
-    sign_transaction,
 )
 from einthoven.trust.entries import ConsentChanged, read_entry
 from einthoven.trust.notes import read_note
@@ -54,25 +51,9 @@ from einthoven.trust.notes import read_note
 __all__ = ["Anchoring", "Done", "Step", "anchored_roots", "chain_view", "is_contract", "until_done"]
 
 _LOG: Final = logging.getLogger("einthoven.anchors")
-_PATIENCE_NS: Final = 90 * 10**9
-"""A transaction that is in no block for so long is offered more for."""
-_GAS_RESERVE: Final = (6, 5)
-"""Between the estimate and the block somebody else's transaction may change what ours costs."""
 _CONSENT: Final = b'{"kind":"consent-changed",'
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
-
-
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that is on the chain, deep enough."""
-
-    deed: Deed
-    size: int
-    """What it did ends at this entry."""
-    transaction: str
-    block: int
-    gas: int
-    fee_wei: int
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,17 +92,16 @@ class Anchoring:
     ) -> None:
         self._chain = chain
         self._org = org
-        self._clock = clock
-        self._secret = account
-        self._account = sender_of(account)
         self._consents = consents
         self._contract = contract
-        self._confirmations = confirmations
+        self._account = ChainAccount(
+            chain, org, clock, account, confirmations=confirmations, landed=self._landed
+        )
 
     @property
     def account(self) -> str:
         """The address that writes."""
-        return self._account
+        return self._account.address
 
     def deploy(self, connection: Connection) -> Step:
         """Make a contract, and let this account write about this ledger in it.
@@ -130,22 +110,24 @@ class Anchoring:
         ------
         ChainUnavailable, ChainRefused : as `step`
         """
-        done, is_waiting = self._settled(connection)
+        done, is_waiting = self._account.settled(connection)
         if is_waiting:
             return Step(done=done, is_waiting=True)
         kept = self._kept(connection)
         if kept is None:
-            self._send(connection, "deploy", None, contract_creation(), 0)
+            self._account.send(connection, "deploy", None, contract_creation(), 0)
             return Step(done=done, is_waiting=True)
         origin, _ = self._ledger(connection)
         if chain_view(self._chain, kept.contract, origin, kept.chain_id).site:
             return Step(done=done)
-        self._send(connection, "admit", kept.contract, admit_call(ledger_id(origin), self._account), 0)
+        self._account.send(
+            connection, "admit", kept.contract, admit_call(ledger_id(origin), self._account.address), 0
+        )
         return Step(done=done, is_waiting=True)
 
     def admit(self, connection: Connection, origin: str, site: str) -> Step:
         """Let another site's account write about its ledger in the contract that this account made."""
-        done, is_waiting = self._settled(connection)
+        done, is_waiting = self._account.settled(connection)
         kept = self._kept(connection)
         if kept is None:
             raise _no_contract()
@@ -156,7 +138,7 @@ class Anchoring:
             return Step(done=done)
         if known:
             raise Conflict("another account writes about this ledger.", where="ledger")
-        self._send(connection, "admit", kept.contract, admit_call(ledger_id(origin), site), 0)
+        self._account.send(connection, "admit", kept.contract, admit_call(ledger_id(origin), site), 0)
         return Step(done=done, is_waiting=True)
 
     def use(self, connection: Connection, contract: str) -> KeptChain:
@@ -167,7 +149,7 @@ class Anchoring:
         Conflict : a transaction is on its way.
         WrongChain : there is no such contract.
         """
-        _, is_waiting = self._settled(connection)
+        _, is_waiting = self._account.settled(connection)
         if is_waiting:
             raise Conflict("a transaction is on its way.", where="chain", remedy="Try again later.")
         chain_id = self._chain.chain_id()
@@ -195,7 +177,7 @@ class Anchoring:
         ChainUnavailable : the node does not answer; nothing is lost.
         ChainRefused : another chain, no such contract, no funds, or the contract refuses.
         """
-        done, is_waiting = self._settled(connection)
+        done, is_waiting = self._account.settled(connection)
         if is_waiting:
             return Step(done=done, is_waiting=True)
         kept = self._kept(connection)
@@ -203,9 +185,9 @@ class Anchoring:
             raise _no_contract()
         origin, signed = self._ledger(connection)
         view = chain_view(self._chain, kept.contract, origin, kept.chain_id)
-        if view.site != self._account:
+        if view.site != self._account.address:
             raise KeyRefused(
-                f"the account {self._account} may not write about this ledger in the contract.",
+                f"the account {self._account.address} may not write about this ledger in the contract.",
                 where="chain key",
                 remedy="Have it admitted by whoever made the contract." if not view.site else "Use its own.",
             )
@@ -215,7 +197,7 @@ class Anchoring:
         self._forget_lost(connection, kept, origin)
         if may_anchor and (view.latest is None or view.latest.size < signed.size):
             data = anchor_call(ledger_id(origin), signed)
-            self._send(connection, "anchor", kept.contract, data, signed.size)
+            self._account.send(connection, "anchor", kept.contract, data, signed.size)
             return Step(done=done, is_waiting=True, is_compared=is_compared)
         covered = view.latest.size if view.latest else 0
         upto, changes = self._changes(connection, kept.registered, covered, origin)
@@ -288,14 +270,14 @@ class Anchoring:
         """Register what the contract takes; what it will never take is skipped, so that it stops nothing."""
         ledger = ledger_id(origin)
         try:
-            self._send(connection, "register", kept.contract, register_call(ledger, changes), upto)
+            self._account.send(connection, "register", kept.contract, register_call(ledger, changes), upto)
         except TransactionReverted:
             taken, skipped = self._taken(kept.contract, ledger, changes)
             if not taken:
                 with connection.writing() as statements:
                     rows.registered(statements, self._org, upto)
             else:
-                self._send(connection, "register", kept.contract, register_call(ledger, taken), upto)
+                self._account.send(connection, "register", kept.contract, register_call(ledger, taken), upto)
             _LOG.warning("%d versions of consents do not follow from those before", len(skipped))
             return skipped
         return ()
@@ -307,7 +289,7 @@ class Anchoring:
         skipped = []
         for one in changes:
             try:
-                self._chain.call(contract, register_call(ledger, [*taken, one]), self._account)
+                self._chain.call(contract, register_call(ledger, [*taken, one]), self._account.address)
                 taken.append(one)
             except TransactionReverted:
                 if not self._is_passed(contract, ledger, one, taken):
@@ -325,137 +307,21 @@ class Anchoring:
         newest = consent_from(answer, change.subject)
         return newest is not None and newest.version >= change.version
 
-    def _send(self, connection: Connection, deed: Deed, to: str | None, data: bytes, size: int) -> None:
-        chain_id = self._chain.chain_id()
-        times, by = _GAS_RESERVE
-        gas = self._chain.estimate(self._account, to, data) * times // by
-        fees = self._chain.fees()
-        has, needs = self._chain.balance(self._account), gas * fees.most
-        if has < needs:
-            raise FundsMissing(
-                f"the account {self._account} has {has} wei; the transaction may cost {needs}.",
-                where=self._chain.place,
-                remedy="Send it some of the chain's money.",
-            )
-        nonce = self._chain.nonce(self._account, "pending")
-        signed = sign_transaction(
-            self._secret, chain_id=chain_id, nonce=nonce, to=to, data=data, gas=gas, fees=fees
-        )
-        sent = SentTransaction(
-            org=self._org,
-            chain_id=chain_id,
-            deed=deed,
-            size=size,
-            nonce=nonce,
-            hashes=(signed.hash,),
-            raw=signed.raw,
-            sent_ns=self._clock.utc_ns(),
-        )
-        with connection.writing() as statements:
-            is_ours = rows.add_sent(statements, sent)
-        if is_ours:
-            self._hand_over(connection, sent)
-
-    def _hand_over(self, connection: Connection, sent: SentTransaction) -> None:
-        """Send it, again too. Whatever the node says, it stays kept: another may have taken it."""
-        is_late = self._clock.utc_ns() - sent.sent_ns > _PATIENCE_NS
-        try:
-            sending = self._chain.send(sent.raw)
-        except ChainUnavailable:  # it may refuse for reasons that money changes
-            if not is_late or not self._offer_more(connection, sent):
-                raise
-            return
-        if sending == "underpriced" or (is_late and sending != "taken"):
-            self._offer_more(connection, sent)
-
-    def _offer_more(self, connection: Connection, sent: SentTransaction) -> bool:
-        """Send it again for more, unless that would be too much."""
-        signed = repriced(self._secret, sent.raw, self._chain.fees())
-        if signed is None:
-            return False
-        more = msgspec.structs.replace(
-            sent, hashes=(*sent.hashes, signed.hash), raw=signed.raw, sent_ns=self._clock.utc_ns()
-        )
-        with connection.writing() as statements:
-            rows.replace_sent(statements, more)
-        self._chain.send(more.raw)
-        return True
-
-    def _settled(self, connection: Connection) -> tuple[tuple[Done, ...], bool]:
-        """What became of the transaction that is on its way, and whether it still is."""
-        with connection.reading() as statements:
-            sent = rows.sent_of(statements, self._org)
-        if sent is None:
-            return (), False
-        if self._chain.chain_id() != sent.chain_id:
-            raise _other_chain(self._chain)
-        found = self._receipt(sent)
-        if found is None and self._chain.nonce(self._account, self._deep_enough()) > sent.nonce:
-            found = self._receipt(sent)
-            if found is None:  # another transaction of this account took its number
-                self._ended(connection, sent)
-                return (), False
-        if found is None:
-            self._hand_over(connection, sent)
-            return (), True
-        hash_, receipt = found
-        if self._chain.block().number - receipt.block + 1 < self._confirmations:
-            return (), True
-        if not receipt.has_succeeded:
-            self._ended(connection, sent)
-            raise TransactionReverted(
-                "the contract refused a transaction that it had taken before.",
-                where=self._chain.place,
-                remedy="Run it again: it says why.",
-            )
-        return self._finished(connection, sent, hash_, receipt), False
-
-    def _deep_enough(self) -> Literal["latest"] | int:
-        """The newest block that is believed."""
-        if self._confirmations <= 1:
-            return "latest"
-        return max(0, self._chain.block().number - self._confirmations + 1)
-
-    def _receipt(self, sent: SentTransaction) -> tuple[str, Receipt] | None:
-        for one in reversed(sent.hashes):
-            receipt = self._chain.receipt(one)
-            if receipt is not None:
-                return one, receipt
-        return None
-
-    def _ended(self, connection: Connection, sent: SentTransaction) -> None:
-        with connection.writing() as statements:
-            rows.end_sent(statements, sent)
-
-    def _finished(
-        self, connection: Connection, sent: SentTransaction, hash_: str, receipt: Receipt
-    ) -> tuple[Done, ...]:
-        at_s = self._chain.block(receipt.block).at_s
-        with connection.writing() as statements:
-            if not rows.end_sent(statements, sent):
-                return ()
-            kept = rows.chain_of(statements, self._org)
-            if sent.deed == "deploy":
-                chain = KeptChain(org=self._org, chain_id=sent.chain_id, contract=receipt.contract)
-                rows.keep_chain(statements, chain)
-            elif sent.deed == "anchor" and kept is not None:
-                root = _root_at(statements, self._org, sent.size)
-                if root is not None:
-                    anchor = _anchor_row(kept, Anchor(sent.size, root), receipt.block, at_s)
-                    paid = {"transaction": hash_, "gas": receipt.gas, "fee_wei": receipt.fee_wei}
-                    rows.add_anchor(statements, msgspec.structs.replace(anchor, **paid))
-            elif sent.deed == "register":
-                rows.registered(statements, self._org, sent.size)
-        return (
-            Done(
-                deed=sent.deed,
-                size=sent.size,
-                transaction=hash_,
-                block=receipt.block,
-                gas=receipt.gas,
-                fee_wei=receipt.fee_wei,
-            ),
-        )
+    def _landed(self, statements: Statements, one: Landed) -> None:
+        """Keep what a transaction did."""
+        sent, receipt = one.sent, one.receipt
+        kept = rows.chain_of(statements, self._org)
+        if sent.deed == "deploy":
+            chain = KeptChain(org=self._org, chain_id=sent.chain_id, contract=receipt.contract)
+            rows.keep_chain(statements, chain)
+        elif sent.deed == "anchor" and kept is not None:
+            root = _root_at(statements, self._org, sent.size)
+            if root is not None:
+                anchor = _anchor_row(kept, Anchor(sent.size, root), receipt.block, one.at_s)
+                paid = {"transaction": one.transaction, "gas": receipt.gas, "fee_wei": receipt.fee_wei}
+                rows.add_anchor(statements, msgspec.structs.replace(anchor, **paid))
+        elif sent.deed == "register":
+            rows.registered(statements, self._org, sent.size)
 
 
 # -------------------------------------------------------------------- asking only
@@ -485,8 +351,8 @@ def chain_view(chain: Chain, contract: str, origin: str, chain_id: int | None = 
     WrongChain : another chain than the one with this number, or no such contract.
     ChainUnavailable : the node does not answer.
     """
-    if chain_id is not None and chain.chain_id() != chain_id:
-        raise _other_chain(chain)
+    if chain_id is not None:
+        check_chain(chain, chain_id)
     is_contract(chain, contract)
     return read_view(chain.call(contract, latest_call(ledger_id(origin))))
 
@@ -575,12 +441,4 @@ def _anchor_row(kept: KeptChain, anchor: Anchor, block: int, at_s: int) -> KeptA
 def _no_contract() -> NotFound:
     return NotFound(
         "the ledger is anchored nowhere yet.", where="contract", remedy="einthoven ledger anchor deploy"
-    )
-
-
-def _other_chain(chain: Chain) -> WrongChain:
-    return WrongChain(
-        "this is another chain than the one that the ledger is anchored on.",
-        where=chain.place,
-        remedy="Give the address of a node of the right one.",
     )

@@ -370,8 +370,45 @@ def test_without_power_and_network_a_node_begins_with_what_it_ran(tmp_path: Path
         place.start_node("pi")
         assert place.is_up("pi")
         assert place.processes("pi") == []
+
+        for pause_s in (0.0, 0.3, 1.1):  # it is told to end while it looks for a server
+            place.cut_power("pi") if "pi" in place.agents else None
+            agent = place.start_node("pi")
+            assert place.is_up("pi")
+            time.sleep(pause_s)
+            agent.terminate()
+            assert place.gone("pi") == 0
     finally:
         place.end()
+
+
+def test_a_node_whose_folder_takes_no_orders_ends_and_says_so(place: Place) -> None:
+    place.start_manager()
+    agent = place.start_node("pi")
+    assert place.is_up("pi")
+    orders = place.folder / "pi" / "orders"
+    orders.unlink(missing_ok=True)
+    (orders / "in-the-way").mkdir(parents=True)
+    place.deploy("watch", "1")
+    assert agent.wait(PATIENCE_S) not in (0, -signal.SIGKILL)
+    place.gone("pi")
+    assert place.processes("pi") == [], "orders that are not on disk are not followed"
+    shutil.rmtree(orders)
+    place.start_node("pi")
+    eventually(lambda: place.ready("watch") == {("pi", "1")})
+
+
+def test_a_node_that_is_forgotten_while_it_is_away_ends_what_it_ran_when_it_comes(place: Place) -> None:
+    place.start_manager()
+    place.start_node("pi")
+    place.deploy("watch", "1")
+    eventually(lambda: place.ready("watch"))
+    place.kill_agent("pi")
+    assert len(place.processes("pi")) == 1
+    assert run(["nodes", "forget", "pi", *place.flags]) == 0
+    place.start_node("pi")
+    eventually(lambda: place.processes("pi") == [])
+    eventually(lambda: place.state().forgotten == ())
 
 
 def test_a_version_that_breaks_is_rolled_back_and_one_that_works_replaces_the_old(place: Place) -> None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from einthoven.edge.matching import unfit
 from einthoven.edge.nanoservices import Nanoservice
 from einthoven.edge.nodes import NodeDescription
-from einthoven.edge.site_events import Deploy, Drain, Remove, Scale
+from einthoven.edge.site_events import Deploy, Drain, Enrol, Forget, Remove, Scale
 from einthoven.simulation.nodes import VirtualSite
 from einthoven.trust.policy import Policy, read_policy
 
@@ -119,7 +119,22 @@ class Site(RuleBasedStateMachine):
     @precondition(lambda self: self.site.manager is not None)
     @rule(name=names, is_draining=st.booleans())
     def drains(self, name: str, is_draining: bool) -> None:
-        self.site.wish(Drain(name, is_draining))
+        if name in members_of(self.site):
+            self.site.wish(Drain(name, is_draining))
+
+    @precondition(lambda self: self.site.manager is not None)
+    @rule(name=names, then_s=PAUSES)
+    def is_forgotten(self, name: str, then_s: float) -> None:
+        if name in members_of(self.site):
+            self.site.wish(Forget(name))
+            self.site.run(then_s)
+
+    @precondition(lambda self: self.site.manager is not None)
+    @rule(name=names)
+    def is_let_in_again(self, name: str) -> None:
+        if name not in members_of(self.site):
+            has = self.site.machines[name].description
+            self.site.wish(Enrol(name, name.encode(), has.tier, has.labels))
 
     @rule(name=names, which=st.integers(0, len(DESCRIPTIONS) - 1))
     def changes(self, name: str, which: int) -> None:
@@ -203,6 +218,11 @@ class Site(RuleBasedStateMachine):
         self.site.crash_manager()
         self.site.run(then_s)
 
+    @rule(ago=st.integers(1, 12), then_s=PAUSES)
+    def the_database_is_put_back(self, ago: int, then_s: float) -> None:
+        self.site.restore(ago)
+        self.site.run(then_s)
+
     @rule(then_s=PAUSES)
     def a_manager_takes_over(self, then_s: float) -> None:
         self.site.start_manager()
@@ -240,7 +260,8 @@ class Site(RuleBasedStateMachine):
         site.start_manager()
         for name in site.machines:
             site.switch_on(name)
-            site.wish(Drain(name, is_draining=False))
+            if name in members_of(site):
+                site.wish(Drain(name, is_draining=False))
         site.run(SETTLED_S, until=lambda: site.now_s % 1 < 0.25 and not flaws_of(site))
         assert not flaws_of(site)
         site.run(5)  # what was on its way when all seemed well
@@ -253,9 +274,18 @@ class Site(RuleBasedStateMachine):
             assert {name: one.starts for name, one in site.machines.items()} == before, "it goes round"
 
 
+def members_of(site: VirtualSite) -> set[str]:
+    return {one.name for one in site.kept.nodes}
+
+
 def flaws_of(site: VirtualSite) -> list[str]:
     """How the world differs from what is wanted."""
-    flaws = []
+    members = members_of(site)
+    flaws = [
+        f"{machine.name} is forgotten and runs something"
+        for machine in site.machines.values()
+        if machine.name not in members and machine.processes
+    ]
     wanted = {one.service.name: one for one in site.kept.services}
     runs = [(machine.name, one) for machine in site.machines.values() for one in machine.processes.values()]
     for node, one in runs:
@@ -268,7 +298,8 @@ def flaws_of(site: VirtualSite) -> list[str]:
         fit = [
             machine.name
             for machine in site.machines.values()
-            if unfit(one.service, machine.name, machine.description, POLICY) is None
+            if machine.name in members
+            and unfit(one.service, machine.name, machine.description, POLICY) is None
         ]
         where = [node for node, process in runs if process.assignment.service.name == name]
         ready = [

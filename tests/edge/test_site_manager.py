@@ -14,7 +14,7 @@ from einthoven.edge.messages import (
 )
 from einthoven.edge.nanoservices import Nanoservice
 from einthoven.edge.nodes import NodeDescription, NodeLoad
-from einthoven.edge.site_events import Deploy, Drain, Enrol, Heard, Remove, Scale, Tell, Ticked
+from einthoven.edge.site_events import Deploy, Drain, Enrol, Forget, Heard, Remove, Scale, Tell, Ticked
 from einthoven.edge.site_manager import SiteManager, lease_over_s
 from einthoven.edge.site_state import SiteState
 from einthoven.errors import Conflict, NotFound
@@ -148,6 +148,81 @@ def test_a_manager_with_an_old_memory_outdoes_what_nodes_were_told() -> None:
     talk = Talk("a")
     talk.announces("a", boot=2, applied=Turn(9, 70))
     assert talk.orders["a"].turn > Turn(9, 70)
+
+
+def test_a_manager_with_an_old_memory_outdoes_one_node_though_its_own_count_is_greater() -> None:
+    talk = Talk("a", "b")
+    talk.says(Deploy(a_service(replicas=2)))
+    talk.passes(1.0, "a", "b")
+    turn = talk.orders["a"].turn
+    for number in range(5):
+        talk.says(Deploy(a_service("other", version=str(number), needs=("nowhere",))))
+    told = Turn(turn.term, turn.generation + 1)  # by a manager whose memory is lost
+    talk.reports("a", applied=told, instances=())
+    assert talk.orders["a"].turn > told
+    assert [name for name, _ in talk.runs("a")] == ["ecg"]
+
+
+def test_who_is_forgotten_is_told_to_run_nothing_until_it_says_so() -> None:
+    talk = Talk("a", "b")
+    talk.says(Deploy(a_service(replicas=2)))
+    talk.passes(1.0, "a", "b")
+    before = talk.orders["a"]
+    running = tuple(InstanceReport(id=one.id, state="ready") for one in before.assignments)
+    assert running
+    talk.says(Forget("a"))  # what it is told then is lost
+    for _ in range(3):
+        talk.reports("a", applied=before.turn, instances=running)
+        assert talk.orders["a"].assignments == ()
+        assert talk.orders["a"].turn > before.turn
+    other = Talk(state=talk.manager.state, at_s=talk.at_s)
+    other.announces("a", boot=2, applied=before.turn)
+    assert (other.orders["a"].assignments, other.orders["a"].boot) == ((), 2), (
+        "nor does the next manager forget"
+    )
+    talk.reports("a", instances=())
+    assert talk.reports("a", instances=()) == [], "it is nobody's any more"
+    assert talk.manager.state.forgotten == ()
+
+
+def test_who_is_forgotten_and_let_in_again_is_given_its_work() -> None:
+    talk = Talk("a")
+    talk.says(Deploy(a_service()))
+    talk.says(Forget("a"))
+    talk.says(Enrol("a", b"a"))
+    talk.announces("a", boot=2, applied=talk.orders["a"].turn)
+    assert talk.where("ecg") == ["a"]
+    assert [name for name, _ in talk.runs("a")] == ["ecg"]
+
+
+def test_an_upgrade_ends_where_there_is_no_room_for_all_of_it_and_never_will_be() -> None:
+    talk = Talk("a")
+    talk.says(Deploy(a_service(replicas=2)))
+    talk.passes(1.0, "a")
+    talk.says(Deploy(a_service(version="2", replicas=2)))
+    talk.passes(30.0, "a")
+    assert talk.runs("a") == [("ecg", "2")]
+    (wanted,) = talk.manager.state.services
+    assert wanted.before is None
+
+
+def test_a_full_node_gives_only_to_one_that_is_less_full_then() -> None:
+    talk = Talk("a")
+    talk.says(Deploy(a_service("ecg")))
+    talk.passes(31, "a")
+    for node in ("b", "c"):
+        talk.says(Enrol(node, node.encode()))
+        talk.announces(node)
+    placed = []
+    for _ in range(400):
+        talk.at_s += 0.5
+        talk.reports("a", load=NodeLoad(processors=0.97))
+        talk.reports("b", load=NodeLoad(processors=0.96))  # an emptier one by what is counted on it
+        talk.reports("c", load=NodeLoad(processors=0.3))
+        talk.says(Ticked())
+        placed.append(tuple(talk.where("ecg")))
+    assert placed[-1] == ("c",)
+    assert not any("b" in where for where in placed)
 
 
 def test_a_node_that_was_silent_is_replaced_and_what_does_well_is_taken_as_it_is() -> None:

@@ -20,6 +20,7 @@ from einthoven.edge.messages import (
     Announce,
     Assignment,
     FromNode,
+    Gone,
     Hail,
     Orders,
     Report,
@@ -83,9 +84,11 @@ class SiteManager:
     ) -> None:
         self._site = state.site
         self._term = state.term
+        self._is_first = state.term == 0
         self._generation = state.generation
         self._next_id = state.next_id
         self._nodes = {one.name: one for one in state.nodes}
+        self._forgotten = {one.name: one for one in state.forgotten}
         self._services = {one.service.name: one for one in state.services}
         self._held = {one.id: one for one in state.held}
         self._retired = {one.id: one for one in state.retired}
@@ -119,6 +122,7 @@ class SiteManager:
             generation=self._generation,
             next_id=self._next_id,
             nodes=tuple(self._nodes.values()),
+            forgotten=tuple(self._forgotten.values()),
             services=tuple(self._services.values()),
             held=tuple(self._held.values()),
             retired=tuple(self._retired.values()),
@@ -135,9 +139,15 @@ class SiteManager:
 
     # ---------------------------------------------------------------- what happens
 
-    def begin(self) -> list[ManagerCommand]:
-        """Take office."""
-        self._term += 1
+    def begin(self, era: int = 0) -> list[ManagerCommand]:
+        """Take office.
+
+        Parameters
+        ----------
+        era : greater, or as great, each time somebody takes office, such as seconds since 1970: so this
+            manager's orders are not taken for those of one whose memory is lost.
+        """
+        self._term = max(self._term + 1, min(era, _MOST - 1))
         self._is_changed = True
         return [*self._performed(), TellAll(Hail(term=self._term))]
 
@@ -207,7 +217,7 @@ class SiteManager:
     def _hear(self, node: str, message: FromNode) -> tuple[bool, list[ManagerCommand]]:
         """Whether it is more than that a node lives; and what to say to whom nobody knows."""
         if node not in self._nodes:
-            return False, []
+            return False, self._part_with(node, message)
         seen = self._seen.visiting(node, message, self._term)
         if seen is None:
             return False, [Tell(node, Unknown(boot=message.boot))]
@@ -228,11 +238,45 @@ class SiteManager:
             self._nodes[node] = msgspec.structs.replace(known, description=description)
             self._is_changed = True
             self._forbidden.clear()
-        self._outdo(said.applied)
+        self._outdo(node, said.applied)
+
+    def _part_with(self, node: str, message: FromNode) -> list[ManagerCommand]:
+        """Who is forgotten is told to run nothing, until it says that it runs nothing."""
+        known = self._forgotten.get(node)
+        if known is None:
+            return []
+        if isinstance(message, Gone):
+            is_over = True
+        elif isinstance(message, Report):
+            is_over = not message.instances and message.applied >= Turn(self._term, known.generation)
+        else:
+            is_over = False
+        if is_over:
+            del self._forgotten[node]
+            self._is_changed = True
+            return []
+        if isinstance(message, Announce | Report) and message.applied > Turn(self._term, known.generation):
+            self._outdo_all(message.applied)
+            self._generation += 1
+            known = msgspec.structs.replace(known, generation=self._generation)
+            self._forgotten[node] = known
+            self._is_changed = True
+        return [Tell(node, self._farewell(known, message))]
+
+    def _farewell(self, known: Enrolled, message: FromNode) -> Orders:
+        """To run nothing, and to go if it wants to."""
+        return Orders(
+            node=known.name,
+            boot=message.boot,
+            visit=0 if isinstance(message, Announce) else message.visit,
+            echo=message.sequence,
+            turn=Turn(self._term, known.generation),
+            may_go=True,
+        )
 
     def _compare(self, node: str, report: Report) -> None:
         """What a node runs, with what it was told to run."""
-        self._outdo(report.applied)
+        self._outdo(node, report.applied)
         here = {one.id for one in report.instances}
         for one in report.instances:
             if one.state == "ready" and one.id in self._held and one.id not in self._told_ready:
@@ -244,8 +288,14 @@ class SiteManager:
             if report.applied >= gone.turn and gone.id not in here:
                 self._let_go(gone.id)
 
-    def _outdo(self, applied: Turn) -> None:
+    def _outdo(self, node: str, applied: Turn) -> None:
         """Orders that this manager does not know of were given by one whose memory is lost: be newer."""
+        self._outdo_all(applied)
+        if applied.term < _MOST and applied > Turn(self._term, self._nodes[node].generation):
+            self._turn(node)
+            self._is_changed = True
+
+    def _outdo_all(self, applied: Turn) -> None:
         if applied > Turn(self._term, self._generation) and applied.term < _MOST:
             self._term = max(self._term, applied.term) + 1
             self._is_changed = True
@@ -280,6 +330,7 @@ class SiteManager:
 
     def _enrol(self, event: Enrol) -> None:
         is_new = event.node not in self._nodes
+        self._forgotten.pop(event.node, None)
         self._nodes[event.node] = enrolled(self._nodes.get(event.node), event)
         if is_new:
             self._away.add(event.node)
@@ -289,10 +340,12 @@ class SiteManager:
         self._enrolled(node)
         for one in [one for one in self._held.values() if one.node == node]:
             self._retire(one, "its node is forgotten")
+        self._turn(node)
         if node in self._seen:
-            nothing = msgspec.structs.replace(self._orders(node), assignments=(), leases={})
+            nothing = msgspec.structs.replace(self._orders(node), assignments=(), leases={}, may_go=True)
             self._farewells.append(Tell(node, nothing))
-        del self._nodes[node]
+        self._forgotten[node] = self._nodes.pop(node)
+        self._due.discard(node)
         self._seen.forget(node)
         self._away.discard(node)
         self._happened("forgotten", node=node)
@@ -387,7 +440,8 @@ class SiteManager:
             if isinstance(self._match(wanted.service), Matched):
                 self._retire(one, "it failed here")
         others = len(self._held_of(name)) - len(fresh)
-        is_whole = wanted.before is not None and not others and len(fresh) >= wanted.replicas
+        is_enough = len(fresh) >= wanted.replicas or (bool(fresh) and self._lacks_for_good(name))
+        is_whole = wanted.before is not None and not others and is_enough
         if is_whole and all(self._seen.is_settled(one, self._terms.settle_s) for one in fresh):
             wanted = msgspec.structs.replace(wanted, before=None)
             self._services[name] = wanted
@@ -412,7 +466,7 @@ class SiteManager:
                     self._make_room(wanted.service, others)
                 elif not others:
                     self._evict(wanted.service)
-                if LASTING.issuperset(self._unplaced.get(wanted.service.name, {"": "away"}).values()):
+                if self._lacks_for_good(wanted.service.name):
                     enough = max(1, len(good))
                 break
         if lacking <= 0:
@@ -431,6 +485,10 @@ class SiteManager:
             good.sort(key=lambda one: (not self._seen.is_settled(one, settle_s), one.id))
             for one in good[wanted.replicas :]:
                 self._retire(one, "there are enough")
+
+    def _lacks_for_good(self, name: str) -> bool:
+        """Whether nothing that there is to wait for would bring another instance."""
+        return name in self._unplaced and LASTING.issuperset(self._unplaced[name].values())
 
     def _make_room(self, service: Nanoservice, others: Iterable[Held]) -> None:
         """The new version fits nowhere beside the old: one of the old goes first."""
@@ -470,7 +528,7 @@ class SiteManager:
         if held or any(one.service.name == wanted.service.name for one in self._retired.values()):
             return
         # What a manager whose memory is lost may have let act has stopped by then.
-        if self._term > 1 and self._now_s < self._began_s + lease_over_s(wanted.service.lease_s):
+        if not self._is_first and self._now_s < self._began_s + lease_over_s(wanted.service.lease_s):
             return
         if not self._place(wanted.service):
             self._evict(wanted.service)
@@ -487,12 +545,15 @@ class SiteManager:
                 )
             return False
         self._unplaced.pop(service.name, None)
-        held = Held(id=self._next_id, service=service, node=found.node)
+        self._put(service, found.node)
+        return True
+
+    def _put(self, service: Nanoservice, node: str) -> None:
+        held = Held(id=self._next_id, service=service, node=node)
         self._next_id += 1
         self._held[held.id] = held
-        self._turn(found.node)
+        self._turn(node)
         self._happened("placed", held)
-        return True
 
     def _retire(self, held: Held, why: str) -> None:
         del self._held[held.id]
@@ -553,10 +614,12 @@ class SiteManager:
             ]
             for one in sorted(movable, key=lambda held: (held.service.priority, -held.id)):
                 below = self._seen.processors(name) - self._terms.gain - self._share(one)
-                if isinstance(self._match(one.service, below=below), Matched):
+                found = self._match(one.service, below=below)
+                if isinstance(found, Matched):
                     self._held[one.id] = msgspec.structs.replace(one, is_moving=True)
                     self._scaling.changed(self._now_s)
                     self._happened("moving", one, detail=f"{name} is full")
+                    self._put(one.service, found.node)
                     return
 
     def _share(self, held: Held) -> float:

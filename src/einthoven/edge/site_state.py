@@ -73,6 +73,8 @@ class SiteState(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     next_id: int = 1
     nodes: tuple[Enrolled, ...] = ()
+    forgotten: tuple[Enrolled, ...] = ()
+    """Do not belong here any more, and have not said yet that they run nothing."""
     services: tuple[Wanted, ...] = ()
     held: tuple[Held, ...] = ()
     retired: tuple[Retired, ...] = ()

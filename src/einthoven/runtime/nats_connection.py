@@ -22,6 +22,7 @@ _WAITING_MAX_BYTES: Final = 512 * 2**20
 waits for it."""
 _PING_S: Final = 5
 _CLOSING_S: Final = 2.0
+_AGAIN_S: Final = 0.1
 
 
 class _Client(Client):
@@ -54,8 +55,8 @@ class NatsConnection:
         client = _Client()
         client.is_encrypted = link.is_encrypted
         options = _options(link)
-        try:
-            await client.connect(
+        connecting = asyncio.ensure_future(
+            client.connect(
                 servers=list(link.servers),
                 name=name,
                 dont_randomize=True,
@@ -71,7 +72,13 @@ class NatsConnection:
                 closed_cb=closed,
                 **options,
             )
+        )
+        try:
+            await asyncio.shield(connecting)
         except BaseException:
+            while not connecting.done():  # the client takes some cancellations for servers that do not answer
+                connecting.cancel()
+                await asyncio.wait({connecting}, timeout=_AGAIN_S)
             await _let_go(client)
             raise
         return cls(client)

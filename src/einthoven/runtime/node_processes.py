@@ -98,8 +98,10 @@ class InstanceProcesses:
             self._told(Lost(service.program))
             self._told(Ended(id_, "its program was not what its digest says"))
             return
-        notices = self._listen(id_)
+        notices: socket.socket | None = None
+        child: subprocess.Popen[bytes] | None = None
         try:
+            notices = self._listen(id_)
             with self._log(service.name) as log:
                 child = subprocess.Popen(  # noqa: S603 - our own program, or one whose digest was signed
                     command,
@@ -110,14 +112,17 @@ class InstanceProcesses:
                     start_new_session=True,
                     preexec_fn=_die_with_parent if service.is_exclusive else None,  # noqa: PLW1509 - one thread
                 )
+            warden = _warden_of(child.pid) if service.is_exclusive else None
         except OSError as error:
-            self._deafen(id_, notices)
+            if child is not None:  # without its warden it must not act
+                _end(child.pid)
+                child.wait(_DIES_S)
+            if notices is not None:
+                self._deafen(id_, notices)
             self._told(Ended(id_, f"it cannot be started ({error.strerror})"))
             return
-        started = _Process(assignment, child.pid, child, _born(child.pid) or "", notices)
-        if service.is_exclusive:
-            started.warden = _warden_of(child.pid)
-        self._processes[id_] = started
+        born = _born(child.pid) or ""
+        self._processes[id_] = _Process(assignment, child.pid, child, born, notices, warden)
 
     def hold(self, id_: int, until_s: float) -> None:
         """An exclusive one may act until then."""
@@ -222,8 +227,12 @@ class InstanceProcesses:
         path = self._sockets / str(id_)
         path.unlink(missing_ok=True)
         one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        one.setblocking(False)
-        one.bind(str(path))
+        try:
+            one.setblocking(False)
+            one.bind(str(path))
+        except OSError:
+            one.close()
+            raise
         asyncio.get_running_loop().add_reader(one, self._hear, id_, one)
         return one
 

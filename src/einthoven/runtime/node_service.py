@@ -137,6 +137,8 @@ class NodeService:
         self._outgoing: asyncio.Queue[FromNode] = asyncio.Queue()
         self._fetching: set[asyncio.Task[None]] = set()
         self._is_over = asyncio.Event()
+        self._failed: Exception | None = None
+        """Why it cannot go on; whoever started it is told."""
         self._gone = asyncio.Event()
 
     def leave(self) -> None:
@@ -163,13 +165,16 @@ class NodeService:
             running=processes.adopt(wanted),
             programs=self._folder.programs(),
         )
-        self._perform(self._agent.begin(time.monotonic()))
-        background = [asyncio.ensure_future(one) for one in (self._stay(), self._send(), self._tick())]
-        if ready is not None:
-            ready()
+        background: list[asyncio.Task[None]] = []
         over: asyncio.Task[Any] = asyncio.ensure_future(self._is_over.wait())
         try:
+            self._perform(self._agent.begin(time.monotonic()))
+            background += [asyncio.ensure_future(one) for one in (self._stay(), self._send(), self._tick())]
+            if ready is not None:
+                ready()
             await asyncio.wait((over, *background), return_when=asyncio.FIRST_COMPLETED)
+            if self._failed is not None:
+                raise self._failed
             for task in background:
                 if task.done():
                     task.result()
@@ -185,8 +190,13 @@ class NodeService:
     # ---------------------------------------------------------------- the agent
 
     def _tell(self, event: AgentEvent) -> None:
-        if self._agent is not None:
+        if self._agent is None or self._failed is not None:
+            return
+        try:
             self._perform(self._agent.receive(event, time.monotonic()))
+        except Exception as error:  # noqa: BLE001 - the agent knows what was not done: begin anew from the disk
+            self._failed = error
+            self._is_over.set()
 
     def _perform(self, commands: Sequence[AgentCommand]) -> None:
         assert self._processes is not None  # noqa: S101 - for the type checker

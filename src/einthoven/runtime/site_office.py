@@ -183,6 +183,8 @@ class SiteOffice:
         self._term: int | None = None
         self._held_until_s = 0.0
         self._publics: dict[str, bytes] = {}
+        self._forgotten: dict[str, bytes] = {}
+        """Keys of those that are still told that they belong here no more."""
         self._status = b""
         self._status_due_s = 0.0
         self._is_lost = asyncio.Event()
@@ -245,7 +247,7 @@ class SiteOffice:
             for what, heard in subscribed:
                 await connection.subscribe(subject_of(self._site, what), self._safely(heard))
             await connection.flush()
-            await self._perform(manager.begin())
+            await self._perform(manager.begin(int(time.time())))
             if self._ready is not None:
                 self._ready()
             await self._work()
@@ -287,7 +289,7 @@ class SiteOffice:
         state = SiteState(site=self._site) if kept is None else read_state(kept.content)
         self._term = None if kept is None else kept.term
         manager = self._manager = SiteManager(state, time.monotonic(), self._policy)
-        self._publics = {one.name: one.public for one in state.nodes}
+        self._learn_keys(state)
         self._status = b""
         return manager
 
@@ -345,11 +347,15 @@ class SiteOffice:
                 statements, self._site, time.time_ns(), map(msgspec.json.encode, command.happenings)
             )
         self._term = state.term
-        self._publics = {one.name: one.public for one in state.nodes}
+        self._learn_keys(state)
         for one in command.happenings:
             level = logging.WARNING if one.kind in _GRAVE else logging.INFO
             _LOG.log(level, "%s", one.kind, extra=msgspec.to_builtins(one))
             self._told(one)
+
+    def _learn_keys(self, state: SiteState) -> None:
+        self._publics = {one.name: one.public for one in state.nodes}
+        self._forgotten = {one.name: one.public for one in state.forgotten}
 
     def _tell_status(self) -> None:
         if self._manager is None or self._term is None:
@@ -403,7 +409,7 @@ class SiteOffice:
 
     async def _hear(self, message: "Msg") -> None:
         node = who_says(message.data)
-        public = self._publics.get(node)
+        public = self._publics.get(node) or self._forgotten.get(node)
         if public is None:
             return
         said: FromNode | None = opened(public, self._site, node, MANAGER, message.data, FromNode)

@@ -114,6 +114,7 @@ class VirtualSite:
         self.network = Network()
         self.machines: dict[str, Machine] = {}
         self.kept = SiteState(site="virtual")
+        self.kept_before: list[SiteState] = []
         self.manager: SiteManager | None = None
         self.happenings: list[tuple[float, Happening]] = []
         self.most_acting = 0
@@ -127,7 +128,16 @@ class VirtualSite:
         """From what is in the database."""
         if self.manager is None:
             self.manager = SiteManager(self.kept, self.now_s, self._policy)
-            self._manage(self.manager.begin())
+            self._manage(self.manager.begin(int(1000 * self.now_s)))
+
+    def restore(self, states_ago: int) -> None:
+        """The database is put back to what it was, as far back as it knew of the same machines."""
+        self.manager = None
+        names = {one.name for one in (*self.kept.nodes, *self.kept.forgotten)}
+        for state in self.kept_before[-states_ago:]:
+            if {one.name for one in (*state.nodes, *state.forgotten)} == names:
+                self.kept = state
+                return
 
     def crash_manager(self) -> None:
         """It is gone, in the middle of whatever it did."""
@@ -260,6 +270,7 @@ class VirtualSite:
         for command in commands:
             match command:
                 case Keep(state, happenings):
+                    self.kept_before.append(self.kept)
                     self.kept = state
                     self.happenings += [(self.now_s, one) for one in happenings]
                 case Tell(node, message):

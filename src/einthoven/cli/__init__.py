@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "experiment": ("einthoven.cli.experiment", "Repeat published experiments on simulated regions."),
     "fhir": ("einthoven.cli.fhir", "Write what was found in a recording as FHIR."),
     "functions": ("einthoven.cli.functions", "Serve the functions over HTTP, and check hosts of functions."),
+    "grants": ("einthoven.cli.grants", "See who may see a patient, and change that."),
     "ledger": ("einthoven.cli.ledger", "Keep, export and verify what was decided and done."),
     "node": ("einthoven.cli.node", "Let this machine run what its site manager gives it."),
     "nodes": ("einthoven.cli.nodes", "See the nodes of a site, and deploy nanoservices to them."),

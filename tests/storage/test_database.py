@@ -1,5 +1,6 @@
 """What both databases promise alike."""
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -150,6 +151,24 @@ def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
         statements.run(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
     with pytest.raises(InputInvalid, match="newer program"):
+        database.migrate()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE leases ADD COLUMN since_ns BIGINT",
+        "ALTER TABLE leases RENAME COLUMN until_ns TO ends_ns",
+        "DROP TABLE leases",
+    ],
+)
+def test_a_database_with_other_tables_than_this_program_makes_is_left_alone(
+    database: Database, change: str
+) -> None:
+    assert database.migrate() == len(MIGRATIONS), "its own are good"
+    with contextlib.closing(database.connect()) as connection, connection.writing() as statements:
+        statements.run(change)
+    with pytest.raises(InputInvalid, match="the table leases is not"):
         database.migrate()
 
 

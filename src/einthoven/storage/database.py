@@ -85,7 +85,7 @@ class Database(Protocol):
 
         Raises
         ------
-        InputInvalid : the database was written by a newer program.
+        InputInvalid : the database was written by a newer program, or by one that was never released.
         """
         ...
 

@@ -4,11 +4,15 @@ A step once released is never edited. ``{id}``, ``{bytes}`` and ``{double}`` are
 differently.
 """
 
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from functools import cache
 from typing import Final
 
 from einthoven.errors import InputInvalid
 
-__all__ = ["MIGRATIONS", "refuse_newer", "spelled"]
+__all__ = ["MIGRATIONS", "SQLITE", "SQLITE_COLUMNS", "refuse_newer", "refuse_other", "spelled"]
 
 _STREAMS: Final = """
 CREATE TABLE streams (
@@ -578,6 +582,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 """What each version adds to the one before; the version of a database is how many were performed."""
 
 
+SQLITE: Final = {
+    "{id}": "INTEGER PRIMARY KEY",
+    "{bytes}": "BLOB",
+    "{double}": "REAL",
+    "{tight}": " WITHOUT ROWID",
+}
+"""How SQLite spells them."""
+SQLITE_COLUMNS: Final = (
+    "SELECT t.name, c.name FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'"
+)
+
+
 def refuse_newer(version: int) -> None:
     """A database of a newer program is left alone."""
     if version > len(MIGRATIONS):
@@ -586,6 +602,33 @@ def refuse_newer(version: int) -> None:
             where="database",
             remedy="Use the newer program.",
         )
+
+
+def refuse_other(found: Iterable[tuple[str, str]]) -> None:
+    """A database whose tables a state of development made that was never released is left alone.
+
+    Parameters
+    ----------
+    found : its tables and their columns
+    """
+    seen = frozenset(found)
+    for table in sorted({name for name, _ in _columns()}):
+        if {one for one in seen if one[0] == table} != {one for one in _columns() if one[0] == table}:
+            raise InputInvalid(
+                f"the table {table} is not as this program makes it: another state of development made it.",
+                where="database",
+                remedy="Use the program that made it, or begin a new database.",
+            )
+
+
+@cache
+def _columns() -> frozenset[tuple[str, str]]:
+    """What all steps make."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for step in MIGRATIONS:
+            for sql in spelled(step, SQLITE):
+                connection.execute(sql)
+        return frozenset(connection.execute(SQLITE_COLUMNS).fetchall())
 
 
 def spelled(step: str, spelling: dict[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ import psycopg
 
 from einthoven.errors import DatabaseUnavailable
 from einthoven.storage.database import LOCK, Row
-from einthoven.storage.migrations import MIGRATIONS, refuse_newer, spelled
+from einthoven.storage.migrations import MIGRATIONS, refuse_newer, refuse_other, spelled
 
 __all__ = ["PostgresqlDatabase"]
 
@@ -19,6 +19,9 @@ _SPELLING: Final = {
     "{double}": "DOUBLE PRECISION",
     "{tight}": "",
 }
+_COLUMNS: Final = (
+    "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+)
 _MIGRATING: Final = 1905
 """Number of the advisory lock under which tables are made."""
 
@@ -105,6 +108,7 @@ class PostgresqlDatabase:
                     for sql in spelled(step, _SPELLING):
                         statements.run(sql)
                     statements.run("INSERT INTO migrations (version) VALUES (?)", (number,))
+                refuse_other((table, column) for table, column in statements.rows(_COLUMNS))
         finally:
             connection.close()
         return len(MIGRATIONS)

@@ -13,7 +13,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 from einthoven.storage.database import Row
-from einthoven.storage.migrations import MIGRATIONS, refuse_newer, spelled
+from einthoven.storage.migrations import (
+    MIGRATIONS,
+    SQLITE,
+    SQLITE_COLUMNS,
+    refuse_newer,
+    refuse_other,
+    spelled,
+)
 
 __all__ = ["SqliteDatabase"]
 
@@ -24,12 +31,6 @@ _LOG_PAGES: Final = 65_536
 _TIDY_BYTES: Final = 2**24
 """A shorter log is left alone."""
 _TIDY_MS: Final = 20
-_SPELLING: Final = {
-    "{id}": "INTEGER PRIMARY KEY",
-    "{bytes}": "BLOB",
-    "{double}": "REAL",
-    "{tight}": " WITHOUT ROWID",
-}
 
 
 class _SqliteStatements:
@@ -151,9 +152,10 @@ class SqliteDatabase:
                 version: int = statements.rows("PRAGMA user_version")[0][0]
                 refuse_newer(version)
                 for step in MIGRATIONS[version:]:
-                    for sql in spelled(step, _SPELLING):
+                    for sql in spelled(step, SQLITE):
                         statements.run(sql)
                 statements.run(f"PRAGMA user_version = {len(MIGRATIONS)}")
+                refuse_other((table, column) for table, column in statements.rows(SQLITE_COLUMNS))
         finally:
             connection.close()
         return len(MIGRATIONS)

@@ -207,8 +207,12 @@ class Place:
 
     def status(self) -> SiteStatus:
         with self.connection.reading() as statements:
-            status = read_site(statements, "site").status
-        return msgspec.msgpack.decode(status, type=SiteStatus) if status else SiteStatus()
+            kept = read_site(statements, "site")
+        return (
+            msgspec.msgpack.decode(kept.status, type=SiteStatus)
+            if kept is not None and kept.status
+            else SiteStatus()
+        )
 
     def ready(self, service: str) -> set[tuple[str, str]]:
         """Nodes and versions of what is ready now, as the manager sees it."""
@@ -409,6 +413,30 @@ def test_a_node_that_is_forgotten_while_it_is_away_ends_what_it_ran_when_it_come
     place.start_node("pi")
     eventually(lambda: place.processes("pi") == [])
     eventually(lambda: place.state().forgotten == ())
+
+
+def test_a_manager_that_reaches_no_server_makes_way_for_one_that_does(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    with a_nats_server(tmp_path) as there:
+        with a_nats_server(tmp_path / "one") as here:
+            place = Place(tmp_path, here)
+            place.start_manager()
+            eventually(lambda: read_site_of(place) is not None)
+        first = place.manager
+        assert first is not None
+        term = place.state().term
+        place.settings = msgspec.structs.replace(place.settings, nodes_nats=there)
+        try:
+            place.manager = SiteManaging(place.settings, place.database, "there")
+            eventually(lambda: place.state().term > term)
+        finally:
+            first.stop(20)
+            place.end()
+
+
+def read_site_of(place: Place) -> object:
+    with place.connection.reading() as statements:
+        return read_site(statements, "site")
 
 
 def test_a_version_that_breaks_is_rolled_back_and_one_that_works_replaces_the_old(place: Place) -> None:

@@ -14,11 +14,23 @@ from einthoven.edge.messages import (
 )
 from einthoven.edge.nanoservices import Nanoservice
 from einthoven.edge.nodes import NodeDescription, NodeLoad
-from einthoven.edge.site_events import Deploy, Drain, Enrol, Forget, Heard, Remove, Scale, Tell, Ticked
+from einthoven.edge.site_events import (
+    Deploy,
+    Drain,
+    Enrol,
+    Forget,
+    Govern,
+    Heard,
+    Remove,
+    Scale,
+    Tell,
+    Ticked,
+)
 from einthoven.edge.site_manager import SiteManager, lease_over_s
 from einthoven.edge.site_state import SiteState
 from einthoven.errors import Conflict, NotFound
 from einthoven.simulation.nodes import VirtualSite
+from einthoven.trust.policy import read_policy
 
 
 def a_service(name: str = "ecg", version: str = "1", **more) -> Nanoservice:
@@ -193,6 +205,27 @@ def test_who_is_forgotten_and_let_in_again_is_given_its_work() -> None:
     talk.announces("a", boot=2, applied=talk.orders["a"].turn)
     assert talk.where("ecg") == ["a"]
     assert [name for name, _ in talk.runs("a")] == ["ecg"]
+
+
+def test_another_policy_holds_for_what_runs_already() -> None:
+    talk = Talk("a")
+    talk.says(Deploy(a_service(functions=("analysis",))))
+    talk.passes(1.0, "a")
+    assert talk.where("ecg") == ["a"]
+    says = """
+        version = 1
+        [functions]
+        analysis = ["samples"]
+        [[rules]]
+        name = "nearby"
+        data = ["samples"]
+        tiers = ["{tier}"]
+    """
+    talk.says(Govern(read_policy(says.format(tier="core"))))
+    assert talk.where("ecg") == []
+    assert talk.manager.unplaced == {"ecg": {"a": "policy"}}
+    talk.says(Govern(read_policy(says.format(tier="local"))))
+    assert talk.where("ecg") == ["a"]
 
 
 def test_an_upgrade_ends_where_there_is_no_room_for_all_of_it_and_never_will_be() -> None:

@@ -30,12 +30,12 @@ from einthoven.signal.recording import Recording
 
 PLAN = Plan(rounds=2, networks=1)
 SITES = {"a": ("101", "106", "119"), "b": ("208", "209", "118"), "c": ("201", "207", "223")}
-PART_S = 180
+PART_S = 400
 
 
 @pytest.fixture(scope="module")
 def folders(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The first minutes of three records at each site."""
+    """Some minutes of three records at each site."""
     root = tmp_path_factory.mktemp("sites")
     for site, names in SITES.items():
         (root / site).mkdir()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from einthoven.errors import DestinationUnavailable, InputInvalid
 from einthoven.signal.classes import pack_model
 from einthoven.signal.federated import (
+    LEAST_BEATS,
     LEAST_OF_KIND,
-    LEAST_ROWS,
     PROTOCOL,
     Coordinator,
     Count,
@@ -71,7 +71,7 @@ def model_of(coordinator: Coordinator) -> bytes:
     rounds=st.integers(1, 20),
     networks=st.integers(1, 2),
     seed=st.integers(0, 5),
-    count=st.integers(LEAST_ROWS, 3000),
+    count=st.integers(LEAST_BEATS, 3000),
 )
 def test_one_site_learns_in_rounds_what_training_in_one_place_gives_bit_for_bit(
     rounds: int, networks: int, seed: int, count: int
@@ -125,7 +125,7 @@ def answered(sites: dict[str, Site], name: str, kind: type) -> Any:
 
 
 @settings(max_examples=6)
-@given(count=st.integers(LEAST_ROWS, 6000), records=st.integers(3, 30))
+@given(count=st.integers(LEAST_BEATS, 6000), records=st.integers(3, 30))
 def test_the_size_of_a_message_does_not_depend_on_the_rows(count: int, records: int) -> None:
     """Whole numbers are written short or long; nothing else differs."""
     known, other = three_sites()["a"], site_of(*some_rows(7, count, records))
@@ -139,7 +139,7 @@ def test_the_size_of_a_message_does_not_depend_on_the_rows(count: int, records: 
 
 def test_a_site_says_nothing_of_few_rows_few_patients_or_a_rare_kind() -> None:
     features, labels, records = some_rows()
-    for rows in (some_rows(0, LEAST_ROWS - 1), (features, labels, records % 2)):
+    for rows in (some_rows(0, LEAST_BEATS - 1), (features, labels, records % 2)):
         with pytest.raises(InputInvalid, match="gives nothing"):
             site_of(*rows)
     labels[labels == 3] = 0
@@ -147,7 +147,24 @@ def test_a_site_says_nothing_of_few_rows_few_patients_or_a_rare_kind() -> None:
     counted = answer(site_of(features, labels, records), Count())
     assert isinstance(counted, Counted)
     assert counted.heads[0].kinds[2] == 0
-    assert sum(counted.heads[0].kinds) == int((labels != 3).sum())
+    told = features[labels != 3]
+    assert [sum(head.kinds) for head in counted.heads] == [head.rows for head in counted.heads]
+    assert counted.heads[0].rows == told.shape[0]
+    np.testing.assert_allclose(
+        counted.heads[0].sums, told[:, SHAPE.columns].sum(axis=0), rtol=1e-4, atol=1e-3
+    )
+
+
+def test_a_beat_that_is_seen_in_several_ways_counts_once() -> None:
+    features, labels, records = some_rows(0, 2 * LEAST_BEATS)
+    assert site_of(features, labels, records, rows_of_beat=2)
+    with pytest.raises(InputInvalid, match="gives nothing"):
+        site_of(features, labels, records, rows_of_beat=3)
+    labels[labels == 3] = 0
+    labels[: 2 * LEAST_OF_KIND - 1] = 3
+    counted = answer(site_of(features, labels, records, rows_of_beat=2), Count())
+    assert isinstance(counted, Counted)
+    assert counted.heads[0].kinds[2] == 0
 
 
 def test_a_site_that_misses_a_round_is_left_out_of_it_and_comes_back() -> None:

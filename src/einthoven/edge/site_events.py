@@ -7,12 +7,14 @@ from einthoven.edge.messages import FromNode, Hail, InstanceReport, Orders, Unkn
 from einthoven.edge.nanoservices import Nanoservice
 from einthoven.edge.nodes import NodeLoad
 from einthoven.edge.site_state import Happening, SiteState
+from einthoven.trust.policy import Policy
 
 __all__ = [
     "Deploy",
     "Drain",
     "Enrol",
     "Forget",
+    "Govern",
     "Heard",
     "Keep",
     "ManagerCommand",
@@ -103,11 +105,17 @@ class Remove(msgspec.Struct, frozen=True):
     service: str
 
 
+class Govern(msgspec.Struct, frozen=True):
+    """Another policy is in force."""
+
+    policy: Policy
+
+
 class Ticked(msgspec.Struct, frozen=True):
     """Time passed."""
 
 
-ManagerEvent = Heard | Enrol | Forget | Drain | Deploy | Scale | Remove | Ticked
+ManagerEvent = Heard | Enrol | Forget | Drain | Deploy | Scale | Remove | Govern | Ticked
 
 
 # ---------------------------------------------------------------- commands

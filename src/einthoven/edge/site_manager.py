@@ -36,6 +36,7 @@ from einthoven.edge.site_events import (
     Drain,
     Enrol,
     Forget,
+    Govern,
     Heard,
     Keep,
     ManagerCommand,
@@ -180,6 +181,9 @@ class SiteManager:
                 del self._services[service]
                 self._unplaced.pop(service, None)
                 self._happened("removed", service=service)
+            case Govern(policy):
+                self._policy = policy
+                self._forbidden.clear()
             case Ticked():
                 self._look_at_load()
         self._settle()

@@ -39,6 +39,7 @@ def site_from(parts: Mapping[str, list[Rows]]) -> Site:
         np.concatenate([part.features for part in rows]),
         np.concatenate([part.labels for part in rows]),
         np.concatenate(of_record),
+        rows_of_beat=len(VARIANTS),
     )
 
 

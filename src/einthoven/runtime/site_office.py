@@ -26,6 +26,7 @@ from einthoven.edge.site_events import (
     Drain,
     Enrol,
     Forget,
+    Govern,
     Heard,
     Keep,
     ManagerCommand,
@@ -149,6 +150,8 @@ class SiteOffice:
     ----------
     key : the site's.
     holder : this process, among those that share the database.
+    policy : says what policy is in force; asked again and again. One that cannot be read changes nothing:
+        what runs at a patient is not stopped for that. None: data may go anywhere.
     ready : called when it takes office.
     told : hears what happened, once it is kept.
     """
@@ -162,7 +165,7 @@ class SiteOffice:
         key: Ed25519PrivateKey,
         *,
         holder: str,
-        policy: Policy | None = None,
+        policy: Callable[[], Policy | None] | None = None,
         ready: Callable[[], None] | None = None,
         told: Callable[[Happening], None] = lambda _: None,
     ) -> None:
@@ -173,7 +176,8 @@ class SiteOffice:
         self._store = store
         self._key = key
         self._holder = holder
-        self._policy = policy
+        self._policy_now = policy
+        self._policy: Policy | None = None
         self._ready = ready
         self._job = f"site-{site}"
         self._is_stopping = asyncio.Event()
@@ -197,10 +201,15 @@ class SiteOffice:
         """Be in office whenever nobody else is, until `stop`."""
         while not self._is_stopping.is_set():
             try:
+                # Whoever reaches no server holds nobody up who does.
+                reached = await self._connected()
+                if reached is None:
+                    break
+                self._connection = reached
                 with closing(self._database.connect()) as connection:
                     self._database_connection = connection
                     if self._hold():
-                        await self._serve()
+                        await self._serve(reached)
             except _OutOfOffice:
                 _LOG.info("another site manager is in office")
             except EinthovenError as error:
@@ -209,6 +218,7 @@ class SiteOffice:
                 _LOG.warning("the site manager lost its NATS servers")
             finally:
                 self._manager = None
+                await self._let_go()
             await self._pause(_AGAIN_S)
 
     async def _pause(self, seconds: float) -> None:
@@ -235,27 +245,23 @@ class SiteOffice:
         if time.monotonic() >= self._held_until_s and not self._hold():
             raise _OutOfOffice
 
-    async def _serve(self) -> None:
-        self._is_lost.clear()
-        connection = await self._connected()
-        if connection is None:
-            return
-        self._connection = connection
+    async def _serve(self, connection: "NatsConnection") -> None:
         try:
-            manager = self._take_office()
+            begun = self._take_office().begin(int(time.time()))
+            for command in begun:
+                if isinstance(command, Keep):  # before anybody is heard
+                    self._keep(command)
             subscribed = ((MANAGER, self._hear), (ENROLS, self._enrol), ("program", self._give_piece))
             for what, heard in subscribed:
                 await connection.subscribe(subject_of(self._site, what), self._safely(heard))
             await connection.flush()
-            await self._perform(manager.begin(int(time.time())))
+            await self._perform([one for one in begun if not isinstance(one, Keep)])
             if self._ready is not None:
                 self._ready()
             await self._work()
         finally:
             self._manager = None
-            await self._let_go()
-            if self._is_stopping.is_set():
-                give_back(self._tables, self._holder, self._job)
+            give_back(self._tables, self._holder, self._job)
 
     async def _let_go(self) -> None:
         connection, self._connection = self._connection, None
@@ -268,14 +274,13 @@ class SiteOffice:
         async def closed() -> None:
             self._is_lost.set()
 
+        self._is_lost.clear()
         opening = asyncio.ensure_future(
             connected(self._link, name=f"einthoven-site-{self._site}", lost=lambda: None, closed=closed)
         )
         stopping = asyncio.ensure_future(self._is_stopping.wait())
         try:
-            while not opening.done() and not stopping.done():
-                await asyncio.wait((opening, stopping), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-                self._check()
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
             return opening.result() if opening.done() else None
         finally:
             stopping.cancel()
@@ -288,6 +293,7 @@ class SiteOffice:
             kept = read_site(statements, self._site)
         state = SiteState(site=self._site) if kept is None else read_state(kept.content)
         self._term = None if kept is None else kept.term
+        self._look_at_policy()
         manager = self._manager = SiteManager(state, time.monotonic(), self._policy)
         self._learn_keys(state)
         self._status = b""
@@ -295,8 +301,11 @@ class SiteOffice:
 
     async def _work(self) -> None:
         tick_s = status_s = forget_s = 0.0
+        up_s = time.monotonic()
         while not self._is_stopping.is_set():
-            if self._is_lost.is_set():
+            if self._connection is not None and self._connection.is_up:
+                up_s = time.monotonic()
+            if self._is_lost.is_set() or time.monotonic() - up_s > _LEASE_S:
                 raise Unreached
             await self._pause(_LOOK_S)
             self._check()
@@ -304,6 +313,8 @@ class SiteOffice:
             now_s = time.monotonic()
             if now_s >= tick_s:
                 tick_s = now_s + _TICK_S
+                if self._look_at_policy() and self._policy is not None:
+                    await self._receive(Govern(self._policy))
                 await self._receive(Ticked())
             if now_s >= status_s:
                 status_s = now_s + _STATUS_S
@@ -312,6 +323,14 @@ class SiteOffice:
                 forget_s = now_s + _FORGET_S
                 with self._tables.writing() as statements:
                     forget_happenings(statements, self._site, time.time_ns() - _REMEMBERED_NS)
+
+    def _look_at_policy(self) -> bool:
+        """Whether another one is in force."""
+        found = None if self._policy_now is None else self._policy_now()
+        if found is None or found == self._policy:
+            return False
+        self._policy = found
+        return True
 
     async def _receive(self, event: ManagerEvent) -> None:
         if self._manager is None:

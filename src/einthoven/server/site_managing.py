@@ -14,6 +14,7 @@ from einthoven.errors import EinthovenError, InputInvalid, KeyRefused
 from einthoven.runtime.nats_link import NatsLink
 from einthoven.runtime.secret_files import keep_secret, secret_named
 from einthoven.runtime.site_office import SiteOffice
+from einthoven.server.data_gate import PolicyFile
 from einthoven.server.logs import place_of
 from einthoven.server.metrics import METRICS
 from einthoven.server.settings import Settings
@@ -78,13 +79,14 @@ def office_of(
     )
 
 
-def _policy(path: str) -> Policy | None:
+def _policy(path: str) -> Callable[[], Policy | None] | None:
     if not path:
         return None
     try:
-        return read_policy(Path(path).read_text(encoding="utf-8"), path)
+        read_policy(Path(path).read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputInvalid(f"the policy cannot be read ({type(error).__name__}).", where=path) from None
+    return PolicyFile(Path(path)).current
 
 
 class SiteManaging:

@@ -52,9 +52,9 @@ from einthoven.signal.learning import (
 from einthoven.signal.perceptron import column_squares, column_sums
 
 __all__ = [
+    "LEAST_BEATS",
     "LEAST_OF_KIND",
     "LEAST_RECORDS",
-    "LEAST_ROWS",
     "PROTOCOL",
     "Answered",
     "Asked",
@@ -81,11 +81,11 @@ __all__ = [
 
 PROTOCOL: Final = 1
 """Of the messages."""
-LEAST_ROWS: Final = 1000
+LEAST_BEATS: Final = 1000
 LEAST_RECORDS: Final = 3
 """With less a site gives nothing: the sums of one record are that patient's."""
 LEAST_OF_KIND: Final = 10
-"""A kind with fewer rows is told as none."""
+"""Beats of a class of which there are fewer are left out."""
 MOST_ROUNDS: Final = 1000
 MOST_NETWORKS: Final = 64
 _MOST_ROWS: Final = 10**9
@@ -211,21 +211,26 @@ class Site(NamedTuple):
     rhythm: Lesson
 
 
-def site_of(features: Floats, labels: Integers, records: Integers) -> Site:
+def site_of(features: Floats, labels: Integers, records: Integers, rows_of_beat: int = 1) -> Site:
     """A site with these rows; see `einthoven.signal.learning.fit`.
+
+    Parameters
+    ----------
+    rows_of_beat : as many rows are of the same beat, seen otherwise.
 
     Raises
     ------
     InputInvalid : there is too little, so that what is told of it would be told of patients.
     """
     found = np.unique(records).size
-    if labels.size < LEAST_ROWS or found < LEAST_RECORDS:
+    if labels.size < LEAST_BEATS * rows_of_beat or found < LEAST_RECORDS:
         raise InputInvalid(
-            f"a site gives nothing of fewer than {LEAST_RECORDS} records and {LEAST_ROWS} rows.",
+            f"a site gives nothing of fewer than {LEAST_RECORDS} records and {LEAST_BEATS} beats.",
             where="the site's records",
             remedy="Add annotated records.",
         )
-    return Site(*lessons_of(features, labels, records))
+    told = (np.bincount(labels) >= LEAST_OF_KIND * rows_of_beat)[labels]
+    return Site(*lessons_of(features[told], labels[told], records[told]))
 
 
 def answer(site: Site, asked: Asked) -> Answered:
@@ -263,9 +268,10 @@ def answer_packed(site: Site, question: bytes) -> bytes:
 
 
 def _counted(lesson: Lesson) -> HeadCounted:
-    kinds = np.where(lesson.counts < LEAST_OF_KIND, 0, lesson.counts)
     return HeadCounted(
-        rows=lesson.kinds.size, kinds=tuple(kinds.tolist()), sums=tuple(column_sums(lesson.x).tolist())
+        rows=lesson.kinds.size,
+        kinds=tuple(lesson.counts.tolist()),
+        sums=tuple(column_sums(lesson.x).tolist()),
     )
 
 
@@ -551,6 +557,7 @@ def _check_plan(plan: Plan) -> None:
 def _check_counted(recipe: Recipe, counted: HeadCounted) -> None:
     _require(1 <= counted.rows <= _MOST_ROWS, "the number of rows")
     _check_counts(counted.kinds, recipe.outputs, counted.rows, "a count")
+    _require(sum(counted.kinds) == counted.rows, "the counts together")
     _check_numbers(counted.sums, len(recipe.columns), _MOST_MEAN * counted.rows, "a sum")
 
 

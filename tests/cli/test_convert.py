@@ -54,6 +54,14 @@ def test_a_file_that_is_there_stays_unless_forced(stem: Path, capsys) -> None:
         assert source.info.samples == 5000
 
 
+def test_the_recording_itself_is_never_written_over(stem: Path, capsys) -> None:
+    before = stem.with_suffix(".dat").read_bytes()
+    for target in (stem, stem.with_suffix(".hea")):
+        assert run(["convert", str(stem), str(target), "--force"]) == 2
+        assert "this is what is read" in capsys.readouterr().err
+    assert stem.with_suffix(".dat").read_bytes() == before
+
+
 def test_annotations_of_the_analysis_go_into_the_file(stem: Path, capsys) -> None:
     folder = stem.parent / "marks"
     assert run(["analyze", str(stem), "--annotations", str(folder), "--json"]) == 0

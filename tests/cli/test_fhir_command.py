@@ -33,6 +33,18 @@ def test_a_bundle_or_lines_by_the_ending(stem: Path, capsys) -> None:
     assert len(provenance["entity"]) == 2, "the header and the samples"
 
 
+def test_what_is_there_is_replaced_only_if_that_is_said_and_the_recording_never(stem: Path, capsys) -> None:
+    target = stem.with_name("b.json")
+    target.write_text("mine")
+    words = ["--patient", "p-1", *START]
+    assert run(["fhir", str(stem), str(target), *words]) == 2
+    assert target.read_text() == "mine"
+    assert run(["fhir", str(stem), str(target), *words, "--force"]) == 0
+    assert target.read_text() != "mine"
+    assert run(["fhir", str(stem), f"{stem}.dat", *words, "--force"]) == 2
+    assert "this is what is read" in capsys.readouterr().err
+
+
 def test_a_start_in_the_file_is_enough(stem: Path) -> None:
     source = VirtualPatient(seed=2, scene=SCENES["healthy"], fs=250, duration_s=10)
     info = RecordingInfo("q", 250.0, source.info.leads, 2500, 1_795_600_800_000_000_000)

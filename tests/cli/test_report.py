@@ -59,6 +59,17 @@ def test_what_was_finalised_is_amended_and_never_written_over(recording: Path, t
         run(recording, "-o", tmp_path / "3.pdf", *finalised, "--amends", draft)
 
 
+def test_only_a_report_is_replaced_unasked_and_the_recording_never(recording: Path, tmp_path: Path) -> None:
+    output = tmp_path / "letter.pdf"
+    output.write_bytes(b"%PDF- mine")
+    with pytest.raises(Conflict, match="there already"):
+        run(recording, "-o", output, "--workers", 1)
+    run(recording, "-o", output, "--workers", 1, "--force")
+    run(recording, "-o", output, "--workers", 1)
+    with pytest.raises(Conflict, match="this is what is read"):
+        run(recording, "-o", f"{recording}.dat", "--workers", 1, "--force")
+
+
 def test_what_is_wrong_is_said(recording: Path, tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match="with a conclusion"):
         run(recording, "-o", tmp_path / "r.pdf", "--finalise", "Dr Who")

@@ -75,6 +75,15 @@ def test_a_recording_survives_any_chain_of_formats(
         assert carried.subtypes == marks.subtypes
 
 
+def test_annotations_of_another_record_are_not_left_beside_a_new_one(tmp_path: Path) -> None:
+    write_annotations(tmp_path / "r.atr", Annotations(np.array([1]), ("V",)))
+    plan = plan_conversion(a_recording(np.array([[1, 2], [3, 4]])), tmp_path / "r", None)
+    assert plan.removed == (tmp_path / "r.atr",)
+    plan.perform()
+    with open_recording(tmp_path / "r") as source:
+        assert annotations_with(tmp_path / "r", source) is None
+
+
 def test_csv_holds_counts_and_says_what_it_does_not(tmp_path: Path) -> None:
     counts = np.array([[1, LOST, -3], [40_000, 5, 6]])
     plan = plan_conversion(a_recording(counts, 5), tmp_path / "r.csv", Annotations(np.array([0]), ("N",)))

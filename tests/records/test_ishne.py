@@ -134,6 +134,9 @@ def test_what_the_format_does_not_hold_is_said_or_refused(tmp_path: Path) -> Non
     )
     with pytest.raises(InputInvalid, match="whole sampling rates"):
         written(Lead("II", 200.0, 0), fs=128.5)
+    for gain in (20.0, 3e6):
+        with pytest.raises(InputInvalid, match="nV a count"):
+            written(Lead("II", gain, 0))
     with pytest.raises(InputInvalid, match="1 to 12 leads"):
         written(Lead("II", 200.0, 0), count=13)
     with pytest.raises(InputInvalid, match="16 bits from their baseline"):

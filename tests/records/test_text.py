@@ -294,3 +294,28 @@ def test_a_lead_that_is_not_there_is_refused(tmp_path: Path, name: str, lead: in
         pytest.raises(InputInvalid, match=f"there is no lead {lead}"),
     ):
         source.read(0, 1, lead)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "given", "said"),
+    [
+        ("r.csv", "1\n2\n", {}, ("125 Hz", "200 counts per mV")),
+        ("r.csv", "1\n2\n", {"fs": 250.0}, ("200 counts per mV",)),
+        ("r.csv", "1\n2\n", {"fs": 250.0, "gain": 100.0}, ()),
+        ("r.json", "[1, 2]", {"gain": 100.0}, ("125 Hz",)),
+        ("r.json", '{"samples": [1, 2], "fs": 250, "gain": 100}', {}, ()),
+        (
+            "r.json",
+            '{"leads": [{"samples": [1], "gain": 9}, {"samples": [2]}], "fs": 250}',
+            {},
+            ("200 counts",),
+        ),
+    ],
+)
+def test_what_is_taken_for_granted_is_said(
+    tmp_path: Path, name: str, text: str, given: dict[str, float], said: tuple[str, ...]
+) -> None:
+    (tmp_path / name).write_text(text)
+    with open_recording(tmp_path / name, **given) as source:
+        assert len(source.remarks) == bool(said)
+        assert all(one in source.remarks[0] for one in said)

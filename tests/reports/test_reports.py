@@ -193,6 +193,28 @@ def test_an_episode_that_goes_on_lasts_until_the_end(findings: Findings) -> None
     assert report.episodes == (told,)
 
 
+def test_pauses_are_counted_once_and_alike_on_all_pages(findings: Findings, recording: Recording) -> None:
+    (first, *_) = findings.episodes
+
+    def episode(kind: str, onset_s: float, end_s: float) -> Any:
+        return msgspec.structs.replace(
+            first, kind=kind, onset=round(onset_s * findings.fs), end=round(end_s * findings.fs)
+        )
+
+    some = (
+        episode("pause", 10, 13), episode("pause", 100, 104), episode("asystole", 103, 110),
+        episode("asystole", 4000, 4006), episode("ventricular_fibrillation", 200, 230),
+    )  # fmt: skip
+    report = report_of(recording.info, 0, msgspec.structs.replace(findings, episodes=some), Heading())
+    assert (report.pauses.count, report.pauses.longest_s) == (3, pytest.approx(10.0))
+    assert [one.pauses for one in report.hours] == [2, 1]
+    assert {one.kind for one in report.episodes if one.fastest_bpm is not None} == set()
+    pages = words_of(print_report(msgspec.structs.replace(report, remarks=("Taken for granted.",))))
+    assert "3, longest 10.0 s" in pages[0]
+    assert "Not classifiable" in pages[0]
+    assert "Taken for granted." in pages[-1]
+
+
 def some_shapes() -> Iterator[np.ndarray]:
     t = np.linspace(-1, 1, 40)
     yield np.exp(-40 * t**2)

@@ -8,8 +8,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from einthoven.errors import Conflict, InputInvalid
-from einthoven.records import open_recording, read_annotations
+from einthoven.cli.replacing import refuse_there
+from einthoven.errors import InputInvalid
+from einthoven.records import open_recording, read_annotations, recording_files
 from einthoven.records.converting import Conversion, annotations_with, plan_conversion
 from einthoven.signal.recording import Counts, RecordingInfo, RecordingSource
 
@@ -56,7 +57,8 @@ def command(
             watched = _Watched(opened, progress)
             plan = plan_conversion(watched, target, annotations)
             losses = (*opened.remarks, *plan.losses)
-            _refuse(plan, losses, strict=strict, force=force)
+            _refuse_losses(plan, losses, strict=strict)
+            refuse_there((*plan.files, *plan.removed), force=force, inputs=recording_files(source))
             watched.begin("Writing")
             plan.perform()
     about: dict[str, Any] = {
@@ -107,17 +109,12 @@ def _progress(*, quiet: bool) -> Progress:
     )
 
 
-def _refuse(plan: Conversion, losses: tuple[str, ...], *, strict: bool, force: bool) -> None:
+def _refuse_losses(plan: Conversion, losses: tuple[str, ...], *, strict: bool) -> None:
     if strict and losses:
         raise InputInvalid(
             f"not everything can be carried. {' '.join(losses)}",
             where=str(plan.files[0]),
             remedy="Choose another format, or leave out --strict.",
-        )
-    there = [path for path in plan.files if path.exists()]
-    if there and not force:
-        raise Conflict(
-            "the file is there already.", where=str(there[0]), remedy="Name another, or say --force."
         )
 
 

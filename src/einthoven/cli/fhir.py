@@ -10,6 +10,7 @@ import msgspec
 
 from einthoven.cli.analyze import analysed, ready_kernels
 from einthoven.cli.machine import workers_here
+from einthoven.cli.replacing import refuse_there
 from einthoven.clock import Clock, SystemClock
 from einthoven.errors import InputInvalid
 from einthoven.fhir import Export, bundle_of, ndjson_of, resources_of
@@ -38,6 +39,7 @@ _MAX_PDF_BYTES: Final = 64 * 2**20
     type=click.Path(path_type=Path, dir_okay=False),
     help="Report to put into the DiagnosticReport.",
 )
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--test-data", "is_test", is_flag=True, help="Label every resource as made up (HTEST).")
 @click.option("--without-snomed", is_flag=True, help="Leave out codes whose use may need a licence.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -49,6 +51,7 @@ def command(
     start: str | None,
     lead: str | None,
     pdf: Path | None,
+    force: bool,
     is_test: bool,
     without_snomed: bool,
     as_json: bool,
@@ -62,6 +65,7 @@ def command(
         raise InputInvalid(
             "this is no pseudonym.", where="--patient", remedy="Letters, digits, '.', '_' and '-' only."
         )
+    refuse_there([output], force=force, inputs=[*recording_files(file), *([] if pdf is None else [pdf])])
     job = plan(file, lead)
     start_ns = job.info.start_ns if start is None else _start_ns(start)
     if start_ns is None:

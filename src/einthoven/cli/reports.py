@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from einthoven.cli.analyze import criteria_in, ready_kernels
 from einthoven.cli.machine import workers_here
 from einthoven.cli.offline import printed
+from einthoven.cli.replacing import refuse_there
 from einthoven.errors import Conflict, InputInvalid
-from einthoven.records import open_recording
+from einthoven.records import open_recording, recording_files
 from einthoven.records.files import write_whole
 from einthoven.reports import Heading, Report, gather
 from einthoven.reports.pages import print_report
@@ -26,6 +27,7 @@ __all__ = ["command"]
 
 _FILE: Final = click.Path(path_type=Path)
 _FINALISED: Final = re.compile(rb"einthoven report 1; finalised; version (\d{1,6})")
+_REPORT: Final = b"einthoven report 1;"
 _WORDS_MOST: Final = 100_000
 _REPORT_MOST: Final = 1 << 28
 
@@ -43,6 +45,7 @@ _REPORT_MOST: Final = 1 << 28
 @click.option("--amends", type=_FILE, help="A finalised report that this one takes the place of.")
 @click.option("--rules", type=_FILE, help="Limits of the rhythm rules, a TOML file.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: one a processor]")
+@click.option("--force", is_flag=True, help="Replace a file that is there and no report.")
 @click.option("--json", "as_json", is_flag=True, help="What the report says as one JSON object.")
 def command(
     file: Path,
@@ -54,6 +57,7 @@ def command(
     amends: Path | None,
     rules: Path | None,
     workers: int | None,
+    force: bool,
     as_json: bool,
     **words: str,
 ) -> int:
@@ -73,7 +77,8 @@ def command(
     )
     job = plan(file, lead, criteria=None if rules is None else criteria_in(rules))
     where = output or Path(f"{job.info.name}.pdf")
-    _refuse_finalised(where)
+    is_report = _is_unfinalised_report(where)
+    refuse_there([where], force=force or is_report, inputs=recording_files(file))
     ready_kernels()
     report = _made(job, heading, workers or workers_here(), quiet=as_json)
     content = print_report(report)
@@ -103,7 +108,12 @@ def _gathered(job: Job, findings: Findings, heading: Heading, bar: Progress) -> 
     task = bar.add_task("Reading strips and beats", total=None)
     with open_recording(job.path) as source:
         return gather(
-            source, job.lead, findings, heading, lambda done, of: bar.update(task, completed=done, total=of)
+            source,
+            job.lead,
+            findings,
+            heading,
+            lambda done, of: bar.update(task, completed=done, total=of),
+            job.remarks,
         )
 
 
@@ -143,7 +153,13 @@ def _amended(path: Path | None) -> tuple[int, str]:
     return version + 1, hashlib.sha256(content).hexdigest()
 
 
-def _refuse_finalised(path: Path) -> None:
+def _is_unfinalised_report(path: Path) -> bool:
+    """Whether a report lies there that nobody stands for: it is made anew.
+
+    Raises
+    ------
+    Conflict : somebody stands for it.
+    """
     content = _content(path)
     if content is not None and _version_in(content) is not None:
         raise Conflict(
@@ -151,6 +167,7 @@ def _refuse_finalised(path: Path) -> None:
             where=str(path),
             remedy=f"Give another --output; to take its place, also --amends {path}.",
         )
+    return content is not None and _REPORT in content
 
 
 def _version_in(content: bytes) -> int | None:

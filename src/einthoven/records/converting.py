@@ -40,6 +40,8 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     files: tuple[Path, ...]
     """The files that will be there."""
+    removed: tuple[Path, ...] = ()
+    """Files that are there, and would be taken for a part of the new ones."""
     losses: tuple[str, ...]
     """What the new files cannot hold, in sentences."""
     annotations: int
@@ -110,16 +112,22 @@ def _to_wfdb(source: RecordingSource, stem: Path, annotations: Annotations | Non
         losses.append("The start is written to the microsecond.")
     wfdb_format = _narrowest(source)
 
+    marks = stem.with_name(f"{stem.name}.atr")
+    removed = (marks,) if kept is None and marks.exists() else ()
+
     def perform() -> None:
+        for one in removed:
+            one.unlink(missing_ok=True)
         write_recording(stem, source, wfdb_format=wfdb_format)
         if kept is not None:
-            write_annotations(stem.with_name(f"{stem.name}.atr"), kept)
+            write_annotations(marks, kept)
 
     endings = (".hea", ".dat", *(() if kept is None else (".atr",)))
     files = tuple(stem.with_name(f"{stem.name}{ending}") for ending in endings)
     return Conversion(
         format="wfdb",
         files=files,
+        removed=removed,
         losses=tuple(losses),
         annotations=0 if kept is None else len(kept),
         perform=perform,

@@ -94,9 +94,11 @@ class EdfRecording:
         breaks = np.flatnonzero(np.diff(starts) != self._per_record) + 1
         for a, b in itertools.pairwise([0, *breaks.tolist(), len(records)]):
             at = int(starts[a]) - start
+            skip, end = max(0, -at), min((b - a) * self._per_record, out.shape[1] - at)
+            if skip >= end:  # all of it lies before, or the rest of the piece in a gap
+                continue
             for place, row in enumerate(rows):
                 counts = self._counts(samples[a:b], row)
-                skip, end = max(0, -at), min(counts.size, out.shape[1] - at)
                 out[place, at + skip : at + end] = counts[skip:end]
 
     def _counts(self, samples: NDArray[np.int16] | NDArray[np.int32], row: int) -> Counts:

@@ -106,7 +106,7 @@ def _nearest(lead: Lead, least: int, most: int) -> Scaling:
     for unit, per_unit_mv in _UNITS:
         per_unit = Fraction(lead.gain) * per_unit_mv
         ends = (_short((least - lead.baseline) / per_unit), _short((most - lead.baseline) / per_unit))
-        if Fraction(ends[0]) != Fraction(ends[1]):
+        if all(ends) and Fraction(ends[0]) != Fraction(ends[1]):
             read = Fraction(most - least) / (Fraction(ends[1]) - Fraction(ends[0]))
             found.append((abs(float(read / per_unit - 1)), unit, ends))
     if not found:
@@ -133,11 +133,9 @@ def _plain(value: Fraction) -> str:
 
 
 def _short(value: Fraction) -> str:
-    """The nearest decimal of eight letters."""
+    """The nearest decimal of eight letters; empty where there is none."""
     for places in range(DIGITS - 2, -1, -1):
         text = f"{float(value):.{places}f}"
         if len(text) <= DIGITS:
             return text
-    raise InputInvalid(
-        "a voltage has more than eight letters.", where="EDF header", remedy="Scale the recording."
-    )
+    return ""

@@ -197,7 +197,13 @@ def plan_ishne(source: RecordingSource) -> IshnePlan:
     losses, resolutions = [], []
     for lead in info.leads:
         exact_nv = _NV_PER_MV / lead.gain
-        resolution_nv = min(max(1, round(exact_nv)), 2**15 - 1)
+        if not 0.5 <= exact_nv < 2**15 - 0.5:
+            raise InputInvalid(
+                f"ISHNE has 1 to {2**15 - 1} nV a count; this is {exact_nv:.3g}.",
+                where=f"lead {lead.name}",
+                remedy="Write another format, or scale the recording and its gain.",
+            )
+        resolution_nv = round(exact_nv)
         resolutions.append(resolution_nv)
         if _NV_PER_MV / resolution_nv != lead.gain:
             error = abs(resolution_nv / exact_nv - 1)

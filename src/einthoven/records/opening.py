@@ -55,9 +55,8 @@ class OpenRecording(Protocol):
 class _InMemory:
     """A recording that was read whole, behind the same seam."""
 
-    remarks: tuple[str, ...] = ()
-
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, remarks: tuple[str, ...]) -> None:
+        self.remarks = remarks
         self.info = recording.info
         self._recording = recording
 
@@ -111,7 +110,7 @@ def open_recording(
         return _agreeing(IshneRecording(path), fs, gain, baseline, path)
     begins = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if begins in {b"{", b"["} or path.suffix.lower() == ".json":
-        return _InMemory(read_json(path, fs, gain, baseline))
+        return _InMemory(*read_json(path, fs, gain, baseline))
     return open_csv(path, fs, gain, baseline)
 
 

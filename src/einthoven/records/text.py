@@ -43,9 +43,10 @@ class CsvRecording:
     An empty field is a missing sample. The first row may name the leads.
     """
 
-    remarks: tuple[str, ...] = ()
-
-    def __init__(self, path: Path, fs: float, gain: float, baseline: int) -> None:
+    def __init__(
+        self, path: Path, fs: float, gain: float, baseline: int, remarks: tuple[str, ...] = ()
+    ) -> None:
+        self.remarks = remarks
         self._path = path
         self._file: BinaryIO = open_file(path)
         try:
@@ -195,7 +196,15 @@ def open_csv(path: Path, fs: float | None, gain: float | None, baseline: int | N
         DEFAULT_FS if fs is None else fs,
         DEFAULT_GAIN if gain is None else gain,
         0 if baseline is None else baseline,
+        _taken_for_granted(is_rate=fs is None, is_gain=gain is None),
     )
+
+
+def _taken_for_granted(*, is_rate: bool, is_gain: bool) -> tuple[str, ...]:
+    """What neither the file nor the caller says; everything that is found depends on it."""
+    said = [f"a sampling rate of {DEFAULT_FS:g} Hz"] * is_rate
+    said += [f"{DEFAULT_GAIN:g} counts per mV"] * is_gain
+    return (f"The file does not say it: {' and '.join(said)} taken for granted.",) if said else ()
 
 
 def _plain(content: bytes, columns: int, separator: bytes) -> NDArray[np.int64] | None:
@@ -268,8 +277,12 @@ class _JsonRecording(msgspec.Struct, rename="camel"):
     lead: str = "ECG"
 
 
-def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | None) -> Recording:
-    """A JSON array of integers, or an object with ``samples`` and perhaps ``fs``, ``gain``, ``baseline``.
+def read_json(
+    path: Path, fs: float | None, gain: float | None, baseline: int | None
+) -> tuple[Recording, tuple[str, ...]]:
+    """The recording of a JSON file, and what was taken for granted.
+
+    A JSON array of integers, or an object with ``samples`` and perhaps ``fs``, ``gain``, ``baseline``.
 
     ``leads`` is a list of such objects, a lead each. ``null`` is a missing sample; a ``startTime`` without a
     zone is UTC.
@@ -321,7 +334,8 @@ def read_json(path: Path, fs: float | None, gain: float | None, baseline: int | 
         samples=counts[0].size,
         start_ns=_instant_ns(described.start_time),
     )
-    return Recording(info, np.stack(counts))
+    is_gain = any(gain is None and row.gain is None for row in rows)
+    return Recording(info, np.stack(counts)), _taken_for_granted(is_rate=fs is None, is_gain=is_gain)
 
 
 def _json_leads(described: _JsonRecording) -> list[_JsonLead]:

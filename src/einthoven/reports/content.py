@@ -22,9 +22,11 @@ from einthoven.signal.rules import KINDS, RULES, Kind, Priority
 from einthoven.signal.variability import Intervals, rr_intervals
 
 __all__ = [
+    "PAUSES",
     "Cluster",
     "EpisodesOfKind",
     "Hour",
+    "Pauses",
     "Rate",
     "Readable",
     "Report",
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 HOUR_S: Final = 3600.0
+PAUSES: Final[frozenset[Kind]] = frozenset({"pause", "asystole"})
+"""Kinds of episodes in which nothing beats; one may begin as the one and become the other."""
+_RATELESS: Final = PAUSES | {"ventricular_fibrillation"}
 _TOGETHER: Final = 8
 """Intervals whose mean is a rate; as in `einthoven.signal.variability`."""
 
@@ -78,8 +83,15 @@ class EpisodesOfKind(msgspec.Struct, frozen=True, kw_only=True):
     longest_s: float
     longest_at_s: float
     fastest_bpm: float | None
-    """Greatest mean rate in one of them."""
+    """Greatest mean rate in one of them; None for those that have none."""
     fastest_at_s: float | None
+
+
+class Pauses(msgspec.Struct, frozen=True):
+    """Spans in which nothing beat, whatever they are called."""
+
+    count: int
+    longest_s: float | None
 
 
 class Readable(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +150,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ventricular: Ectopy
     supraventricular: Ectopy
     readable: Readable
+    pauses: Pauses
     variability: Variability
     qrs_ms: float | None
     qt_ms: float | None
@@ -146,11 +159,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     hours: tuple[Hour, ...]
     clusters: tuple[Cluster, ...] = ()
     strips: tuple[Strip, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What was taken for granted of the file, and what of it was left out."""
     versions: dict[str, str]
 
 
 def report_of(info: RecordingInfo, lead: int, findings: Findings, heading: Heading) -> Report:
     """All that findings alone say; strips and clusters come from the samples."""
+    paused = _paused(findings)
     intervals = intervals_of(findings)
     slowest, fastest = rates_of(intervals)
     counts = np.bincount(findings.beats.classes, minlength=len(BEAT_CLASSES)).tolist()
@@ -168,6 +184,7 @@ def report_of(info: RecordingInfo, lead: int, findings: Findings, heading: Headi
         ventricular=_runs(findings, "V"),
         supraventricular=_runs(findings, "S"),
         readable=readable_of(findings),
+        pauses=Pauses(len(paused), max((stop - start for start, stop in paused), default=None)),
         variability=findings.variability,
         qrs_ms=_median([row.qrs_ms for row in findings.intervals]),
         qt_ms=_median([row.qt_ms for row in findings.intervals]),
@@ -238,7 +255,8 @@ def episodes_by_kind(findings: Findings, intervals: Intervals) -> tuple[Episodes
         if not spans:
             continue
         longest = max(spans, key=lambda span: (span[1] - span[0], -span[0]))
-        rates = [(rate, start) for start, stop in spans if (rate := _mean_bpm(intervals, start, stop))]
+        timed = [] if kind in _RATELESS else spans
+        rates = [(rate, start) for start, stop in timed if (rate := _mean_bpm(intervals, start, stop))]
         fastest = max(rates, default=None)
         found.append(
             EpisodesOfKind(
@@ -292,12 +310,23 @@ def _hour(
         supraventricular=int(np.count_nonzero(beats.classes == BEAT_CLASSES.index("S"))),
         ventricular=runs.beats,
         ventricular_runs=runs.short_runs + runs.long_runs,
-        pauses=sum(
-            one.kind in {"pause", "asystole"} and start_s <= one.onset / findings.fs < stop_s
-            for one in findings.episodes
-        ),
+        pauses=sum(start_s <= onset_s < stop_s for onset_s, _ in _paused(findings)),
         fibrillation_s=_seconds_in(findings, "atrial_fibrillation", start_s, stop_s),
     )
+
+
+def _paused(findings: Findings) -> list[tuple[float, float]]:
+    """From when to when nothing beat, s; what overlaps is one."""
+    found: list[tuple[float, float]] = []
+    for one in sorted(findings.episodes, key=lambda one: one.onset):
+        if one.kind in PAUSES:
+            start_s = one.onset / findings.fs
+            stop_s = (findings.until if one.end is None else one.end) / findings.fs
+            if found and start_s <= found[-1][1]:
+                start_s, stop_s = found[-1][0], max(stop_s, found[-1][1])
+                found.pop()
+            found.append((start_s, stop_s))
+    return found
 
 
 def _seconds_in(findings: Findings, kind: Kind, start_s: float, stop_s: float) -> float:

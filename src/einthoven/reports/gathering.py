@@ -50,6 +50,7 @@ def gather(
     findings: Findings,
     heading: Heading,
     told: Callable[[int, int], None] = lambda _done, _of: None,
+    remarks: tuple[str, ...] = (),
 ) -> Report:
     """A whole report.
 
@@ -57,6 +58,7 @@ def gather(
     ----------
     source : the recording whose ``lead`` was analysed.
     told : of hours read, and of how many.
+    remarks : on the file; see `Report`.
 
     Raises
     ------
@@ -64,7 +66,9 @@ def gather(
     """
     report = report_of(source.info, lead, findings, heading)
     strips = tuple(_strip(source, lead, findings, one) for one in shown_in(report, findings))
-    return msgspec.structs.replace(report, strips=strips, clusters=_clusters(source, lead, findings, told))
+    return msgspec.structs.replace(
+        report, strips=strips, clusters=_clusters(source, lead, findings, told), remarks=remarks
+    )
 
 
 # -------------------------------------------------------------------- strips
@@ -98,14 +102,17 @@ def _longest(findings: Findings, kind: str) -> list[Episode]:
 
 
 def _usual_s(findings: Findings) -> float:
-    """Where all waves are seen, beats are normal and look as usual, and the rate is nearest to the median."""
+    """Where all waves are seen, beats look as usual, and the rate is nearest to the median of what is sound.
+
+    Whatever the rhythm is for most of the time is usual, whether its intervals count as normal or not.
+    """
     intervals, quality = intervals_of(findings), findings.quality
     wide = int(STRIP_S) + 1
     starts = np.arange(0, max(1, quality.cells.size - wide), _CALM_S)
     grid = (quality.first_cell + starts) * FS
     a, b = (np.searchsorted(intervals.end, edge) for edge in (grid, grid + wide * FS))
     count = b - a
-    usual = float(np.median(intervals.rr[intervals.nn])) if intervals.nn.any() else float(FS)
+    usual = float(np.median(intervals.rr[intervals.sound])) if intervals.sound.any() else float(FS)
 
     def share(
         values: NDArray[Any], first: NDArray[np.int64], behind: NDArray[np.int64]
@@ -117,7 +124,7 @@ def _usual_s(findings: Findings) -> float:
     off = np.abs(share(intervals.rr, a, b) - usual) / usual
     unclear = share((quality.cells & GRADE) != 1, starts, np.minimum(starts + wide, quality.cells.size))
     unlike = 1.0 - share(findings.beats.agreement, a, b) / 100.0
-    badness = off + unclear + unlike + share(~intervals.nn, a, b)
+    badness = off + unclear + unlike
     best = int(np.argmin(np.where(count >= _LEAST_BEATS, badness, np.inf)))
     return float(quality.first_cell + starts[best])
 

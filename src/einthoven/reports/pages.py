@@ -210,10 +210,9 @@ class _Pages:
         ]
         for name, rate in (("Slowest", report.slowest), ("Fastest", report.fastest)):
             rows.append((name, "–" if rate is None else f"{rate.bpm:.0f} /min at {clock(rate.at_s)}"))
-        pauses = next((one for one in report.episodes if one.kind == "pause"), None)
-        rows.append(
-            ("Pauses", "none" if pauses is None else f"{pauses.count}, longest {pauses.longest_s:.1f} s")
-        )
+        pauses = report.pauses
+        longest = "" if pauses.longest_s is None else f", longest {pauses.longest_s:.1f} s"
+        rows.append(("Pauses", f"{pauses.count}{longest}" if pauses.count else "none"))
         af = next((one for one in report.episodes if one.kind == "atrial_fibrillation"), None)
         share = 0.0 if af is None or not report.duration_s else af.total_s / report.duration_s
         rows.append(("Atrial fibrillation", f"{100 * share:.1f} %" if af is not None else "none seen"))
@@ -223,21 +222,21 @@ class _Pages:
 
     def _ectopy(self) -> tuple[str, list[tuple[str, str]]]:
         report = self._report
-        total = max(1, sum(report.beats.values()))
+        unclear = report.beats["Q"]
+        total = max(1, sum(report.beats.values()) - unclear)
         hours = report.duration_s / 3600
 
         def rows(name: str, one: Ectopy) -> list[tuple[str, str]]:
             each = f"{one.beats:,} ({100 * one.beats / total:.1f} %)"
             return [
                 (name, each),
-                ("  an hour", _said(one.beats / hours if hours else None, digits=1)),
+                ("  an hour", _said(one.beats / hours if hours >= 1 else None, digits=1)),
                 ("  pairs, runs", f"{one.couplets:,}, {one.short_runs + one.long_runs:,}"),
                 ("  longest run", f"{one.longest} beats" if one.longest > 2 else "–"),
             ]
 
-        return "Ectopy", rows("Ventricular", report.ventricular) + rows(
-            "Supraventricular", report.supraventricular
-        )
+        both = rows("Ventricular", report.ventricular) + rows("Supraventricular", report.supraventricular)
+        return "Ectopy", [*both, ("Not classifiable", f"{unclear:,}")]
 
     def _measures(self) -> tuple[str, list[tuple[str, str]]]:
         report, hrv = self._report, self._report.variability
@@ -452,7 +451,8 @@ class _Pages:
         report, heading = self._report, self._report.heading
         versions = ", ".join(f"{name} {version}" for name, version in sorted(report.versions.items()))
         program = f"Einthoven {__version__}. Functions: {versions or 'none'}."
-        paragraphs = [("Program", program), *_HOW, ("State", self._history())]
+        file = [("The file", " ".join(report.remarks))] if report.remarks else []
+        paragraphs = [("Program", program), *file, *_HOW, ("State", self._history())]
         if heading.conclusion and not heading.by:
             paragraphs.append(("Conclusion", "It is a draft: nobody stands for it."))
         for name, words in paragraphs:

@@ -50,7 +50,7 @@ def print_recording(one: KeptRecording, store: ObjectStore, folder: Path, headin
         try:
             with reading.opened(one.files[0].name) as source:
                 lead = lead_number(source.info, one.lead)
-                report = gather(source, lead, findings, heading)
+                report = gather(source, lead, findings, heading, remarks=source.remarks)
         except EinthovenError as error:  # it may name a path of ours
             raise type(error)(error.what, where="recording", remedy=error.remedy) from None
     return print_report(msgspec.structs.replace(report, name=one.id, start_ns=one.start_ns))

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from einthoven.clock import SystemClock
 from einthoven.continuum import Region
 from einthoven.errors import EinthovenError, InputInvalid, StateUnreadable
-from einthoven.functions import Ecg, PatientState, encode, encode_state
+from einthoven.functions import Ecg, PatientState, decode_state, encode, encode_state
 from einthoven.functions.codec import decode_as
 from einthoven.placement import Terms
 from einthoven.runtime.federation import Federation
-from einthoven.runtime.hosted import ANALYSES, Hosted, perform
+from einthoven.runtime.hosted import ANALYSES, INTERPRETATIONS, Hosted, perform
 from einthoven.runtime.local_regions import InlineRegion
-from einthoven.runtime.online import Stream, place
+from einthoven.runtime.online import Sensed, Stream, place, sense_all
 from einthoven.runtime.reencoding import reencoded_answer, reencoded_call
 from einthoven.runtime.region_port import Answer, Call, Probed, RegionPort
 from einthoven.runtime.regional_analyst import RegionalAnalyst
@@ -36,6 +36,10 @@ from einthoven.runtime.segment_analysis import (
     analyse_asked,
     analyse_here,
     asked_of,
+    interpret_here,
+    interpretable,
+    interpretation_asked,
+    interpreted,
 )
 from einthoven.testing.builders import some_segments
 from einthoven.testing.faulty import FaultyRegion
@@ -90,6 +94,50 @@ def test_a_call_gives_what_is_found_here_bit_for_bit(streams: Any) -> None:
     gave = decode_as(perform(Hosted(), call).content, "msgpack", AnalysesGave)
     found = [Analysed(one.findings, CarriedState(packed=one.state)) for one in gave.streams if one]
     assert content(found) == content(analyse_here(streams))
+
+
+FAR = Region(name="a", kind="inline", slots=4).spot
+
+
+def apart(streams: Streams) -> list[Following]:
+    """The same, whose samples may go nowhere and whose features may."""
+    return [one._replace(admits=frozenset(), features=frozenset({FAR})) for one in streams]
+
+
+def sensed_of(streams: Streams) -> list[tuple[Following, Sensed]]:
+    found = sense_all([(one.segments, one.state.value) for one in streams])
+    return [(one, its) for one, its in zip(streams, found, strict=True) if isinstance(its, Sensed)]
+
+
+@given(batches())
+def test_what_features_mean_is_what_samples_mean_bit_for_bit_and_no_sample_is_sent(streams: Any) -> None:
+    if not streams:
+        return
+    pairs = sensed_of(streams)
+    assert len(pairs) == len(streams)
+    asked = encode(interpretation_asked(pairs), "msgpack")
+    for stream in decode_as(asked, "msgpack", AnalysesAsked).streams:
+        pieces = [piece for its in stream.segments for piece in its.pieces]
+        assert all(piece.samples is None and piece.cleaned.samples.size == 0 for piece in pieces)
+        if stream.state is not None:
+            state = decode_state(stream.state)
+            assert (state.cleaning, state.beats) == (None, None)
+    call = Call(function=INTERPRETATIONS, content=asked, encoding="msgpack", key="k", timeout_s=10.0)
+    gave = decode_as(perform(Hosted(), call).content, "msgpack", AnalysesGave)
+    found = [
+        interpreted(sensed, one.findings, decode_state(one.state))
+        for (_, sensed), one in zip(pairs, gave.streams, strict=True)
+        if one
+    ]
+    assert content(found) == content(interpret_here(pairs)) == content(analyse_here(streams))
+
+
+def test_of_what_nothing_follows_the_features_do_not_say_where_it_ends() -> None:
+    last = place(None, SEGMENTS[0][0], is_last=True)
+    (one,) = apart([Following([last], CarriedState(PatientState()))])
+    assert not interpretable(one)
+    assert interpretable(apart(some_streams(1))[0])
+    assert not interpretable(some_streams(1)[0])
 
 
 def test_a_call_says_nothing_of_whose_the_segments_are() -> None:
@@ -202,6 +250,44 @@ def test_regions_find_what_is_found_here() -> None:
     assert counts == [(40, 0), (40, 0)]
 
 
+def test_features_go_where_samples_may_not_and_what_they_mean_comes_back() -> None:
+    class Noting(InlineRegion):
+        async def invoke(self, call: Call) -> Answer:
+            asked.append((call.function, call.content))
+            return await super().invoke(call)
+
+    asked: list[tuple[str, bytes]] = []
+    told: list[tuple[str, int]] = []
+    streams = [
+        *some_streams(3),
+        *(
+            one._replace(sent=lambda region, size: told.append((region.name, size)), region=None)
+            for one in apart(some_streams(20))
+        ),
+        some_streams(1)[0]._replace(admits=frozenset()),
+    ]
+    with an_analyst(Noting(Hosted())) as (analyst, counts):
+        found = analyst(streams)
+        assert content(found) == content(analyse_here(streams))
+        again = apart(
+            [
+                Following([place(place(None, SEGMENTS[n % 3][0]).after, SEGMENTS[n % 3][1])], one.state)
+                for n, one in enumerate(found[3:23])
+                if isinstance(one, Analysed)
+            ]
+        )
+        assert content(analyst(again)) == content(analyse_here(again))
+    assert sum(there for there, _ in counts) == 43
+    assert sum(here for _, here in counts) == 1, "what may go nowhere at all"
+    assert [name for name, _ in asked].count(ANALYSES) == 1
+    assert [name for name, _ in asked].count(INTERPRETATIONS) == 4
+    samples = SEGMENTS[0][0].recording.counts.nbytes
+    assert len(told) == 20
+    assert all(name == "a" and 0 < size < samples for name, size in told)
+    whole = len(encode(asked_of(some_streams(16)), "msgpack"))
+    assert max(len(one) for name, one in asked if name == INTERPRETATIONS) < whole / 2
+
+
 def test_streams_go_where_they_belong_and_some_nowhere() -> None:
     class Noting(InlineRegion):
         async def invoke(self, call: Call) -> Answer:
@@ -227,6 +313,8 @@ def test_what_regions_do_not_do_is_done_here(fault: Any) -> None:
     with an_analyst(region) as (analyst, counts):
         assert content(analyst(some_streams(20))) == content(analyse_here(some_streams(20)))
         assert counts == [(0, 20)]
+        assert content(analyst(apart(some_streams(20)))) == content(analyse_here(some_streams(20)))
+        assert counts == [(0, 20), (0, 20)]
 
 
 def test_a_region_that_hangs_is_not_waited_for_longer_than_was_said() -> None:
@@ -261,7 +349,8 @@ def without_the_last(content: bytes) -> bytes:
 def test_an_answer_that_cannot_be_used_is_none(alter: Any) -> None:
     with an_analyst(Altering(InlineRegion(Hosted()), alter)) as (analyst, counts):
         assert content(analyst(some_streams(5))) == content(analyse_here(some_streams(5)))
-        assert counts == [(0, 5)]
+        assert content(analyst(apart(some_streams(5)))) == content(analyse_here(some_streams(5)))
+        assert counts == [(0, 5), (0, 5)]
 
 
 def test_without_regions_or_their_loop_all_is_done_here() -> None:

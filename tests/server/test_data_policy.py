@@ -22,8 +22,12 @@ from gateways import cut
 
 from einthoven.clock import SystemClock
 from einthoven.continuum import Price, Region, write_region
+from einthoven.functions import decode_state
+from einthoven.functions.codec import decode_as
 from einthoven.runtime import ledgers
+from einthoven.runtime.hosted import ANALYSES, INTERPRETATIONS
 from einthoven.runtime.secret_files import keep_ledger_key
+from einthoven.runtime.segment_analysis import AnalysesAsked
 from einthoven.server import accounts
 from einthoven.server.data_gate import DataGate
 from einthoven.server.movements import Movements
@@ -82,6 +86,24 @@ purposes = ["treatment"]
 """
 
 
+FEATURES = """
+version = 1
+
+[functions]
+preprocessing = ["samples", "pseudonymised"]
+bdc = ["samples", "pseudonymised"]
+postprocessing = ["features"]
+finalization = ["features", "findings"]
+
+[[rules]]
+name = "less-in-the-cloud"
+data = ["features", "findings"]
+labels = ["eu"]
+purposes = ["treatment"]
+consent = "none"
+"""
+
+
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     end_s = time.monotonic() + seconds
     while not condition():
@@ -107,7 +129,9 @@ def a_host(folder: Path) -> Iterator[int]:
 class Site:
     """A service with a ward of its own, a region far away behind a wiretap, a policy, and a ledger."""
 
-    def __init__(self, folder: Path, tap: Wiretap, *more: str) -> None:
+    def __init__(
+        self, folder: Path, tap: Wiretap, *more: str, policy: str = POLICY, has_ward: bool = True
+    ) -> None:
         self.tap = tap
         self.folder = folder
         self.database = str(folder / "einthoven.db")
@@ -118,9 +142,10 @@ class Site:
         self.write(lambda s: ledgers.create(s, "main", self.key, by="test", now_ns=time.time_ns()))
         ward = Region(name="ward", kind="inline", tier="local", slots=4, price=Price(per_invocation=1.0))
         far = Region(name="far", kind="http", address=tap.url, tier="core", labels=("eu",), slots=4)
-        (folder / "continuum.toml").write_text(f"{write_region(ward)}\n{write_region(far)}")
+        regions = [ward, far] if has_ward else [far]
+        (folder / "continuum.toml").write_text("\n".join(map(write_region, regions)))
         self.policy = folder / "policy.toml"
-        self.policy.write_text(POLICY)
+        self.policy.write_text(policy)
         flags = ("--segments-in", "regions", "--regions-policy", "cheapest", "--regions-patience-s", "10")
         self.service = RunningService(
             folder,
@@ -218,11 +243,11 @@ def a_consent(patient: str, version: int, status: str = "active") -> dict[str, A
 
 
 @contextlib.contextmanager
-def a_site(folder: Path, *more: str) -> Iterator[Site]:
+def a_site(folder: Path, *more: str, policy: str = POLICY, has_ward: bool = True) -> Iterator[Site]:
     home = folder / "service"
-    home.mkdir()
+    home.mkdir(parents=True)
     with a_host(home / "objects" / "work") as port, wiretap(port) as tap:
-        site = Site(home, tap, *more)
+        site = Site(home, tap, *more, policy=policy, has_ward=has_ward)
         try:
             yield site
         finally:
@@ -259,7 +284,8 @@ def test_samples_go_far_with_consent_alone_and_the_ledger_proves_it(tmp_path: Pa
     report = verify_export(lines, keys=[site.key.verifying])
     assert (report.is_pinned, report.entries) == (True, len(site.entries()))
     seen = [one for one in site.entries() if not isinstance(one, AlertStepped)]
-    far = [one for one in seen if isinstance(one, Placed) and one.region == "far"]
+    placed = [one for one in seen if isinstance(one, Placed) and one.function == ANALYSES]
+    far = [one for one in placed if one.region == "far"]
     assert [(one.verdict, one.data, one.rule.partition(":")[0]) for one in far] == [
         ("deny", "", "no-consent"),
         ("permit", "pseudonymised", "more-with-consent"),
@@ -285,10 +311,55 @@ def test_samples_go_far_with_consent_alone_and_the_ledger_proves_it(tmp_path: Pa
         "core",
     )
     assert moved.content_bytes > segments[8].recording.counts.nbytes
-    ward = [one for one in seen if isinstance(one, Placed) and one.region == "ward"]
+    ward = [one for one in placed if one.region == "ward"]
     assert ward[0].verdict == "permit"
     assert ward[-1].verdict == "deny"
     assert {one.patient for one in far} == {patient}
+
+
+def test_features_leave_where_samples_may_not_and_the_site_alerts_of_what_they_mean(tmp_path: Path) -> None:
+    """Samples stay where they were received; what they mean is found far away, and alerted of here."""
+    segments = cut(0, 8)
+    patient = segments[0].patient
+    with a_site(tmp_path, policy=FEATURES, has_ward=False) as site:
+        for segment in segments:
+            site.send(segment)
+        alerts = site.nurse.get("/v1/alerts").json()["items"]
+        assert alerts, "it alerts"
+        answers = site.nurse.get(f"/v1/patients/{patient}/segments").json()["items"]
+        until(lambda: any(isinstance(one, DataMoved) for one in site.entries()))
+        seen = site.entries()
+    asked = interpretations_in(site.tap.sent)
+    assert asked, "something went"
+    assert site.tap.sent.count(b"POST /") == site.tap.sent.count(f"/functions/{INTERPRETATIONS}".encode())
+    for stream in (stream for one in asked for stream in one.streams):
+        for piece in (piece for its in stream.segments for piece in its.pieces):
+            assert piece.samples is None
+            assert piece.cleaned is not None
+            assert piece.cleaned.samples.size == 0
+        assert stream.state is None or decode_state(stream.state).cleaning is None
+    decided = {(one.function, one.verdict, one.data) for one in seen if isinstance(one, Placed)}
+    assert decided == {(ANALYSES, "deny", ""), (INTERPRETATIONS, "permit", "features")}
+    moved = [one for one in seen if isinstance(one, DataMoved)]
+    assert {(one.data, one.to_region) for one in moved} == {("features", "far")}
+    with a_site(tmp_path / "alone", policy="version = 1", has_ward=False) as alone:
+        for segment in segments:
+            alone.send(segment)
+        assert alone.tap.sent == b""
+        there = alone.nurse.get("/v1/alerts").json()["items"]
+        assert [one["condition"] for one in there] == [one["condition"] for one in alerts]
+        found = alone.nurse.get(f"/v1/patients/{patient}/segments").json()["items"]
+        assert [one["answer"] for one in found] == [one["answer"] for one in answers], "the same is found"
+
+
+def interpretations_in(sent: bytes) -> list[AnalysesAsked]:
+    """The calls in what went over a connection, as MessagePack."""
+    found = []
+    for part in sent.split(b"POST /")[1:]:
+        head, _, body = part.partition(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        found.append(decode_as(body[:length], "msgpack", AnalysesAsked))
+    return found
 
 
 def test_what_went_is_told_once_the_ledger_can_be_written_again(database: Database) -> None:

@@ -3,7 +3,8 @@
 Inputs and outputs are those of the workflows (`einthoven.runtime.ecg_functions`) and may have a ``state``
 besides: the patient's, packed, for segments that follow each other. ``analysis`` is the four functions fused;
 it answers with the findings alone. ``analyses`` is that for segments of many patients
-(`einthoven.runtime.segment_analysis`). ``federated-round`` is there where the records of a site are
+(`einthoven.runtime.segment_analysis`), and ``interpretations`` the last two functions for segments of which
+no sample is sent. ``federated-round`` is there where the records of a site are
 (`einthoven.runtime.federated_sites`).
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from einthoven.errors import EinthovenError, InputInvalid
 from einthoven.functions import (
+    INTERPRETING,
     PIPELINE,
     Ecg,
     PatientState,
@@ -38,7 +40,7 @@ from einthoven.runtime.ecg_functions import STAGES, Reading, ecg_functions, hold
 from einthoven.runtime.federated_sites import FEDERATED_ROUND, answer_at
 from einthoven.runtime.invocation import fetch, findings_alone, invoke
 from einthoven.runtime.region_port import Answer, Call, HostedFunction
-from einthoven.runtime.segment_analysis import AnalysesAsked, analyse_asked
+from einthoven.runtime.segment_analysis import AnalysesAsked, analyse_asked, interpret_asked
 from einthoven.signal.federated import PROTOCOL
 from einthoven.signal.federated import Asked as LearningAsked
 from einthoven.storage import open_store
@@ -48,6 +50,7 @@ __all__ = [
     "ANALYSES",
     "ANALYSIS",
     "FUSED",
+    "INTERPRETATIONS",
     "Asked",
     "Fused",
     "Gave",
@@ -58,6 +61,7 @@ __all__ = [
 
 ANALYSES: Final = "analyses"
 ANALYSIS: Final = "analysis"
+INTERPRETATIONS: Final = "interpretations"
 FUSED: Final = "+"
 """Between the names of functions that are one call."""
 _BY_REFERENCE: Final = {"countHours": count_hours, "split": split, "join": join}
@@ -85,6 +89,7 @@ class Hosted(msgspec.Struct, frozen=True):
         """All of them, by name."""
         made_of: dict[str, tuple[Any, ...]] = {name: (call,) for name, call in STAGES.items()}
         made_of[ANALYSIS] = made_of[ANALYSES] = PIPELINE
+        made_of[INTERPRETATIONS] = INTERPRETING
         if self.store is not None:
             made_of |= {name: (call,) for name, call in _BY_REFERENCE.items()}
         found = [_LEARNING] if self.learns_from else []
@@ -182,6 +187,8 @@ def _performed(hosted: Hosted, call: Call) -> bytes:
         return encode(_staged(hosted, call.function, asked), call.encoding)
     if call.function == ANALYSES:
         return encode(analyse_asked(decode_as(call.content, call.encoding, AnalysesAsked)), call.encoding)
+    if call.function == INTERPRETATIONS:
+        return encode(interpret_asked(decode_as(call.content, call.encoding, AnalysesAsked)), call.encoding)
     if call.function == FEDERATED_ROUND and hosted.learns_from:
         question: Any = decode_as(call.content, call.encoding, LearningAsked)  # type: ignore[arg-type]
         answered = answer_at(Path(hosted.learns_from), question)

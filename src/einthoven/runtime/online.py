@@ -6,8 +6,8 @@ plain functions on frozen values; `OnlinePath` keeps them in memory, the service
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from einthoven.clock import Clock
 from einthoven.errors import DefectError, EinthovenError, InputInvalid
-from einthoven.functions import Ecg, PatientState, analyse_batch, in_sequence
+from einthoven.functions import Ecg, PatientState, analyse_batch, features_of, in_sequence, sense_batch
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import Lead, Segment, missing
 from einthoven.signal.rules import Criteria
@@ -26,12 +26,14 @@ __all__ = [
     "OnlinePath",
     "Placed",
     "Receipt",
+    "Sensed",
     "Stream",
     "Totals",
     "advance",
     "advance_all",
     "check_set_up",
     "place",
+    "sense_all",
 ]
 
 LONGEST_GAP_S: Final = 300.0
@@ -174,6 +176,12 @@ def advance(placed: Placed, state: PatientState) -> tuple[Findings, PatientState
     return result.findings[0], result.state
 
 
+Batch = Callable[
+    [Sequence[Ecg], Sequence[PatientState | None]], list[tuple[Ecg, PatientState] | EinthovenError]
+]
+"""Functions over one piece of each of many streams."""
+
+
 class Advanced(msgspec.Struct, frozen=True, eq=False):
     """One stream after its segments."""
 
@@ -183,21 +191,56 @@ class Advanced(msgspec.Struct, frozen=True, eq=False):
 
 
 def advance_all(
-    streams: Sequence[tuple[Sequence[InOrder], PatientState]],
+    streams: Sequence[tuple[Sequence[InOrder], PatientState]], by: Batch = analyse_batch
 ) -> list[Advanced | EinthovenError]:
     """Analyse many streams side by side, each with its segments in order.
 
     The first pieces of all streams are analysed together, then the second ones, and so on. What is wrong with
     one stream is that stream's error.
+
+    Parameters
+    ----------
+    by : `interpret_batch` where the pieces were sensed already.
     """
+    found: list[Advanced | EinthovenError] = []
+    for one in _worked(streams, by):
+        parts = [[_findings(result) for result in results] for results in one.results]
+        found.append(one.error or Advanced(tuple(map(in_sequence, parts)), one.state))
+    return found
+
+
+class Sensed(NamedTuple):
+    """One stream of which nobody needs the samples any more."""
+
+    segments: tuple[tuple[Ecg, ...], ...]
+    """The pieces of each segment, their features alone."""
+    state: PatientState
+    """With the sections of the functions that saw the samples."""
+
+
+def sense_all(
+    streams: Sequence[tuple[Sequence[InOrder], PatientState]],
+) -> list[Sensed | EinthovenError]:
+    """What `advance_all` does first, as far as it needs samples; see `einthoven.functions.features_of`."""
+    return [
+        one.error or Sensed(tuple(tuple(map(features_of, its)) for its in one.results), one.state)
+        for one in _worked(streams, sense_batch)
+    ]
+
+
+def _worked(streams: Sequence[tuple[Sequence[InOrder], PatientState]], by: Batch) -> "list[_Work]":
     work = [_Work(placed, state) for placed, state in streams]
-    while True:
-        now = [one for one in work if one.error is None and one.pieces]
-        if not now:
-            return [one.error or Advanced(tuple(map(in_sequence, one.parts)), one.state) for one in work]
-        answers = analyse_batch([one.pieces[-1][1] for one in now], [one.state for one in now])
+    while now := [one for one in work if one.error is None and one.pieces]:
+        answers = by([one.pieces[-1][1] for one in now], [one.state for one in now])
         for one, answer in zip(now, answers, strict=True):
             one.take(answer)
+    return work
+
+
+def _findings(result: Ecg) -> Findings:
+    if result.findings is None:
+        raise DefectError("the pipeline left no findings.")
+    return result.findings
 
 
 class _Work:
@@ -205,7 +248,7 @@ class _Work:
 
     def __init__(self, placed: Sequence[InOrder], state: PatientState) -> None:
         self.pieces = [(number, piece) for number, one in enumerate(placed) for piece in one.pieces][::-1]
-        self.parts: list[list[Findings]] = [[] for _ in placed]
+        self.results: list[list[Ecg]] = [[] for _ in placed]
         self.error: EinthovenError | None = None
         self._state = state
         self._begins = {number for number, one in enumerate(placed) if one.is_begin}
@@ -213,7 +256,7 @@ class _Work:
     @property
     def state(self) -> PatientState:
         """As the next piece finds it."""
-        if self.pieces and self.pieces[-1][0] in self._begins and not self.parts[self.pieces[-1][0]]:
+        if self.pieces and self.pieces[-1][0] in self._begins and not self.results[self.pieces[-1][0]]:
             return PatientState()
         return self._state
 
@@ -224,9 +267,7 @@ class _Work:
             self.error = answer
             return
         result, self._state = answer
-        if result.findings is None:
-            raise DefectError("the pipeline left no findings.")
-        self.parts[number].append(result.findings)
+        self.results[number].append(result)
 
 
 def _blank(stream: Stream, gap: int) -> Iterator[tuple[int, NDArray[np.int32]]]:

@@ -13,7 +13,7 @@ from einthoven.errors import InputInvalid
 from einthoven.functions import encode
 from einthoven.functions.codec import decode_as
 from einthoven.runtime.ecg_functions import STAGES
-from einthoven.runtime.hosted import ANALYSES, ANALYSIS, Asked, Gave
+from einthoven.runtime.hosted import ANALYSES, ANALYSIS, INTERPRETATIONS, Asked, Gave
 from einthoven.runtime.region_port import CallEncoding
 from einthoven.runtime.segment_analysis import AnalysesAsked, AnalysesGave
 
@@ -38,6 +38,7 @@ def reencoded_answer(function: str, content: bytes, encoding: CallEncoding, want
 _KINDS: Final[dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]]] = {
     **dict.fromkeys((*STAGES, ANALYSIS), (Asked, Gave)),
     ANALYSES: (AnalysesAsked, AnalysesGave),
+    INTERPRETATIONS: (AnalysesAsked, AnalysesGave),
 }
 """What functions take and give."""
 

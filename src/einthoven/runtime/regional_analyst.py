@@ -9,16 +9,20 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from einthoven.continuum import Region
+import numpy as np
+
+from einthoven.continuum import Region, Spot
 from einthoven.errors import EinthovenError, StateUnreadable
-from einthoven.functions import check_state, encode
+from einthoven.functions import PatientState, check_state, encode
 from einthoven.functions.codec import decode_as
 from einthoven.runtime.conducting import InvocationBroke
 from einthoven.runtime.federation import Federation, Request
-from einthoven.runtime.hosted import ANALYSES
+from einthoven.runtime.hosted import ANALYSES, INTERPRETATIONS
+from einthoven.runtime.online import Sensed, sense_all
 from einthoven.runtime.segment_analysis import (
+    INTERPRETING_VERSION,
     VERSION,
     Analysed,
     AnalysesGave,
@@ -28,6 +32,10 @@ from einthoven.runtime.segment_analysis import (
     Streams,
     analyse_here,
     asked_of,
+    interpret_here,
+    interpretable,
+    interpretation_asked,
+    interpreted,
 )
 
 __all__ = ["RegionalAnalyst"]
@@ -70,13 +78,75 @@ class RegionalAnalyst:
         federation = self._federation()
         if federation is None or not streams:
             return analyse_here(streams)
+        apart = [number for number, one in enumerate(streams) if interpretable(one)]
+        if not apart:
+            return self._analysed(federation, streams)
+        others = [number for number in range(len(streams)) if number not in set(apart)]
+        found = dict(
+            zip(apart, self._interpreted(federation, [streams[number] for number in apart]), strict=True)
+        )
+        if others:
+            gave = self._analysed(federation, [streams[number] for number in others])
+            found |= dict(zip(others, gave, strict=True))
+        return [found[number] for number in range(len(streams))]
+
+    def _interpreted(self, federation: Federation, streams: Streams) -> list[Analysed | EinthovenError]:
+        """Samples are seen here; what they show is told, and what it means is found there or here."""
+        found: list[Analysed | EinthovenError | None] = [None] * len(streams)
+        sensed: dict[int, Sensed] = {}
+        for number, seen in enumerate(_sensed(streams)):
+            if isinstance(seen, EinthovenError):
+                found[number] = seen
+            else:
+                sensed[number] = seen
+        ways: dict[frozenset[Spot], list[int]] = {}
+        for number in sensed:
+            ways.setdefault(streams[number].features, []).append(number)
+        groups = [
+            its[first : first + _TOGETHER] for its in ways.values() for first in range(0, len(its), _TOGETHER)
+        ]
+        pairs = [[(streams[number], sensed[number]) for number in group] for group in groups]
+        calls = [
+            _Asking(
+                INTERPRETATIONS,
+                encode(interpretation_asked(its), "msgpack"),
+                [one for one, _ in its],
+                [_features_bytes(one) for _, one in its],
+                its[0][0].features,
+                "",
+            )
+            for its in pairs
+        ]
+        gave = self._waited_for(self._asked(federation, calls), len(groups))
+        for group, its, answer in zip(groups, pairs, gave, strict=True):
+            read = _read(answer, [one for one, _ in its], INTERPRETING_VERSION)
+            for number, one in zip(group, read, strict=True):
+                if isinstance(one, Analysed):
+                    found[number] = interpreted(sensed[number], one.findings, one.state.value)
+        left = [number for number in sensed if found[number] is None]
+        here = iter(interpret_here([(streams[number], sensed[number]) for number in left]) if left else ())
+        segments = sum(len(streams[number].segments) for number in left)
+        self._counted(sum(len(streams[number].segments) for number in sensed) - segments, segments)
+        return [next(here) if one is None else one for one in found]
+
+    def _analysed(self, federation: Federation, streams: Streams) -> list[Analysed | EinthovenError]:
         groups = list(_grouped(streams))
         asked = [[streams[number] for number in group] for group in groups]
-        calls = [(encode(asked_of(one), "msgpack"), one) for one in asked]
+        calls = [
+            _Asking(
+                ANALYSES,
+                encode(asked_of(one), "msgpack"),
+                one,
+                [_content_bytes(its) for its in one],
+                one[0].admits,
+                one[0].region or "",
+            )
+            for one in asked
+        ]
         gave = self._waited_for(self._asked(federation, calls), len(groups))
         found: list[Analysed | EinthovenError | None] = [None] * len(streams)
         for group, its, answer in zip(groups, asked, gave, strict=True):
-            for number, one in zip(group, _read(answer, its), strict=True):
+            for number, one in zip(group, _read(answer, its, VERSION), strict=True):
                 found[number] = one
         return self._completed(streams, found)
 
@@ -90,27 +160,23 @@ class RegionalAnalyst:
         self._counted(sum(len(one.segments) for one in streams) - segments, segments)
         return [next(here) if one is None else one for one in found]
 
-    async def _asked(
-        self, federation: Federation, calls: Sequence[tuple[bytes, Streams]]
-    ) -> list[bytes | None]:
-        return await asyncio.gather(*(self._call(federation, *one) for one in calls))
+    async def _asked(self, federation: Federation, calls: "Sequence[_Asking]") -> list[bytes | None]:
+        return await asyncio.gather(*(self._call(federation, one) for one in calls))
 
-    async def _call(self, federation: Federation, content: bytes, streams: Streams) -> bytes | None:
-        sizes = [_content_bytes(one) for one in streams]
-
+    async def _call(self, federation: Federation, asking: "_Asking") -> bytes | None:
         def sent(region: Region) -> None:
-            for one, size in zip(streams, sizes, strict=True):
+            for one, size in zip(asking.streams, asking.sizes, strict=True):
                 one.sent(region, size)
 
         request = Request(
-            function=ANALYSES,
-            content=content,
+            function=asking.function,
+            content=asking.content,
             encoding="msgpack",
             key=f"{self._own}-{next(self._numbers)}",
             timeout_s=self._patience_s,
             needs=self._needs,
-            admits=streams[0].admits,
-            prefers=streams[0].region or "",
+            admits=asking.admits,
+            prefers=asking.prefers,
             memory_mb=_MEMORY_MB,
             sent=sent,
         )
@@ -125,6 +191,47 @@ class RegionalAnalyst:
         except (RuntimeError, CancelledError):  # the loop ends
             asking.close()
             return [None] * groups
+
+
+class _Asking(NamedTuple):
+    """One call of a region."""
+
+    function: str
+    content: bytes
+    streams: Streams
+    sizes: Sequence[int]
+    """Bytes of each stream in it."""
+    admits: frozenset[Spot] | None
+    prefers: str
+
+
+def _sensed(streams: Streams) -> list[Sensed | EinthovenError]:
+    """The samples of each stream seen, in this process."""
+    states: list[PatientState | StateUnreadable] = []
+    for one in streams:
+        try:
+            states.append(one.state.value)
+        except StateUnreadable as error:
+            states.append(error)
+    sound = [
+        (one.segments, state)
+        for one, state in zip(streams, states, strict=True)
+        if isinstance(state, PatientState)
+    ]
+    found = iter(sense_all(sound))
+    return [next(found) if isinstance(state, PatientState) else state for state in states]
+
+
+def _features_bytes(one: Sensed) -> int:
+    """What of a stream goes out, about: beats and their features."""
+    return sum(
+        column.nbytes
+        for pieces in one.segments
+        for piece in pieces
+        if piece.beats is not None
+        for column in (getattr(piece.beats.beats, name) for name in piece.beats.beats.__struct_fields__)
+        if isinstance(column, np.ndarray)
+    )
 
 
 def _grouped(streams: Streams) -> Iterator[list[int]]:
@@ -154,7 +261,7 @@ def _content_bytes(one: Following) -> int:
     return samples + (0 if one.segments[0].is_begin else len(one.state.pack()))
 
 
-def _read(content: bytes | None, group: Streams) -> list[Analysed | EinthovenError | None]:
+def _read(content: bytes | None, group: Streams, version: str) -> list[Analysed | EinthovenError | None]:
     """What a region found, stream by stream; None where it found nothing that can be used."""
     nothing: list[Analysed | EinthovenError | None] = [None] * len(group)
     if content is None:
@@ -163,7 +270,7 @@ def _read(content: bytes | None, group: Streams) -> list[Analysed | EinthovenErr
         gave = decode_as(content, "msgpack", AnalysesGave)
     except EinthovenError:
         return nothing
-    if gave.version != VERSION or len(gave.streams) != len(group):
+    if gave.version != version or len(gave.streams) != len(group):
         return nothing
     return [_analysed(one, len(its.segments)) for one, its in zip(gave.streams, group, strict=True)]
 

@@ -12,11 +12,22 @@ import msgspec
 
 from einthoven.continuum import Region, Spot
 from einthoven.errors import CallerError, DefectError, EinthovenError, InputInvalid, StateUnreadable
-from einthoven.functions import PIPELINE, Ecg, PatientState, contract_of, decode_state, encode_state
-from einthoven.runtime.online import Advanced, Placed, advance_all
+from einthoven.functions import (
+    INTERPRETING,
+    PIPELINE,
+    Ecg,
+    PatientState,
+    analyse_batch,
+    contract_of,
+    decode_state,
+    encode_state,
+    interpret_batch,
+)
+from einthoven.runtime.online import Advanced, Batch, Placed, Sensed, advance_all
 from einthoven.signal.findings import Findings
 
 __all__ = [
+    "INTERPRETING_VERSION",
     "MOST_SEGMENTS",
     "VERSION",
     "Analysed",
@@ -32,12 +43,19 @@ __all__ = [
     "analyse_asked",
     "analyse_here",
     "asked_of",
+    "interpret_asked",
+    "interpret_here",
+    "interpretable",
+    "interpretation_asked",
+    "interpreted",
 ]
 
 MOST_SEGMENTS: Final = 1024
 """In one call."""
 VERSION: Final = "+".join(contract_of(one).version for one in PIPELINE)
 """Of the four functions as they are here."""
+INTERPRETING_VERSION: Final = "+".join(contract_of(one).version for one in INTERPRETING)
+"""Of the two that need no sample."""
 
 
 class CarriedState:
@@ -89,6 +107,8 @@ class Following(NamedTuple):
     """Where it is to be analysed; empty: anywhere. None: in this process."""
     admits: frozenset[Spot] | None = None
     """The only regions that may be given it; None: all, none of them: this process."""
+    features: frozenset[Spot] = frozenset()
+    """Where none may have its samples: regions that may be given its features."""
     sent: Callable[[Region, int], None] = _nobody_asks
     """Told of each region that it is sent to, with how many bytes of it."""
 
@@ -150,7 +170,7 @@ class StreamAsked(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=T
 
 
 class AnalysesAsked(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True):
-    """What the function ``analyses`` is given."""
+    """What the functions ``analyses`` and ``interpretations`` are given; the latter without samples."""
 
     streams: tuple[StreamAsked, ...]
 
@@ -185,14 +205,73 @@ def asked_of(streams: Streams) -> AnalysesAsked:
     )
 
 
+def interpretable(one: Following) -> bool:
+    """Whether the functions that need no sample may be performed somewhere else."""
+    goes_on = not any(piece.is_last for its in one.segments for piece in its.pieces)
+    return one.admits == frozenset() and bool(one.features) and goes_on
+
+
+def interpretation_asked(streams: Sequence[tuple[Following, Sensed]]) -> AnalysesAsked:
+    """A call for these streams that has no sample of them, in its states neither."""
+    return AnalysesAsked(
+        tuple(
+            StreamAsked(
+                tuple(
+                    SegmentAsked(pieces, its.is_begin)
+                    for pieces, its in zip(sensed.segments, one.segments, strict=True)
+                ),
+                None if one.segments[0].is_begin else encode_state(_without_samples(one.state.value)),
+            )
+            for one, sensed in streams
+        )
+    )
+
+
+def _without_samples(state: PatientState) -> PatientState:
+    return PatientState(rhythm=state.rhythm, final=state.final)
+
+
+def interpreted(sensed: Sensed, findings: tuple[Findings, ...], after: PatientState) -> Analysed:
+    """A stream whose samples were seen here, and whose rhythm was found somewhere else."""
+    state = PatientState(
+        cleaning=sensed.state.cleaning, beats=sensed.state.beats, rhythm=after.rhythm, final=after.final
+    )
+    return Analysed(findings, CarriedState(state))
+
+
+def interpret_here(streams: Sequence[tuple[Following, Sensed]]) -> list[Analysed | EinthovenError]:
+    """The same in this process."""
+    asked = interpretation_asked(streams)
+    results = advance_all(
+        [
+            (its.segments, _without_samples(one.state.value))
+            for its, (one, _) in zip(asked.streams, streams, strict=True)
+        ],
+        interpret_batch,
+    )
+    return [
+        result if isinstance(result, EinthovenError) else interpreted(sensed, result.findings, result.state)
+        for result, (_, sensed) in zip(results, streams, strict=True)
+    ]
+
+
+def interpret_asked(asked: AnalysesAsked) -> AnalysesGave:
+    """Perform a call of ``interpretations``; raises as `analyse_asked` does."""
+    return AnalysesGave(INTERPRETING_VERSION, _advanced(asked, interpret_batch))
+
+
 def analyse_asked(asked: AnalysesAsked) -> AnalysesGave:
-    """Perform a call.
+    """Perform a call of ``analyses``.
 
     Raises
     ------
     InputInvalid : nothing is asked, or more than is analysed in one call.
     StateUnreadable : a state is of another version.
     """
+    return AnalysesGave(VERSION, _advanced(asked, analyse_batch))
+
+
+def _advanced(asked: AnalysesAsked, by: Batch) -> tuple[StreamGave | None, ...]:
     count = sum(len(one.segments) for one in asked.streams)
     has_all = all(one.segments and all(its.pieces for its in one.segments) for one in asked.streams)
     if not (has_all and 1 <= count <= MOST_SEGMENTS):
@@ -205,9 +284,10 @@ def analyse_asked(asked: AnalysesAsked) -> AnalysesGave:
         [
             (one.segments, PatientState() if one.state is None else decode_state(one.state))
             for one in asked.streams
-        ]
+        ],
+        by,
     )
-    return AnalysesGave(VERSION, tuple(map(_gave, results)))
+    return tuple(map(_gave, results))
 
 
 def _gave(result: Advanced | EinthovenError) -> StreamGave | None:

@@ -21,9 +21,9 @@ import msgspec
 from einthoven.clock import Clock
 from einthoven.continuum import Region, Spot
 from einthoven.errors import EinthovenError, InputInvalid, LedgerTampered
-from einthoven.functions import PIPELINE, contract_of
+from einthoven.functions import INTERPRETING, PIPELINE, contract_of
 from einthoven.runtime.ecg_functions import STAGES
-from einthoven.runtime.hosted import ANALYSES, FUSED
+from einthoven.runtime.hosted import ANALYSES, FUSED, INTERPRETATIONS
 from einthoven.server.ledger_entries import has_ledger, ledgers_here
 from einthoven.storage.consents import Movement, add_movements, consents_of, note_decision
 from einthoven.storage.database import Connection, Statements
@@ -38,8 +38,13 @@ _LOG: Final = logging.getLogger("einthoven.policy")
 CARRIED: Final[tuple[DataClass, ...]] = ("pseudonymised", "samples")
 """What a call holds: samples. No name, pseudonym, device or time is with them, so that it may pass as the one
 or the other."""
+_CARRIED_BY: Final[dict[str, tuple[DataClass, ...]]] = {INTERPRETATIONS: ("features",)}
+"""Calls that hold something else."""
 _PIPELINE: Final = tuple(contract_of(call).name for call in PIPELINE)
-_NAMES: Final = {name: (contract_of(call).name,) for name, call in STAGES.items()} | {ANALYSES: _PIPELINE}
+_NAMES: Final = {name: (contract_of(call).name,) for name, call in STAGES.items()} | {
+    ANALYSES: _PIPELINE,
+    INTERPRETATIONS: tuple(contract_of(call).name for call in INTERPRETING),
+}
 """What the policy calls the functions that are called so."""
 _KEPT: Final = 200_000
 _REGION: Final = ""
@@ -189,7 +194,8 @@ class DataGate:
             found = _Judged(NO_POLICY, float("inf"))
         else:
             asked = msgspec.structs.replace(asked, consent=consent)
-            decision = decide_call(policy, _functions(asked.function), asked, carried=CARRIED)
+            carried = _CARRIED_BY.get(asked.function, CARRIED)
+            decision = decide_call(policy, _functions(asked.function), asked, carried=carried)
             found = _Judged(decision, _same_until_ns(consent, asked.now_ns))
         self._judged[key] = found
         return found.decision

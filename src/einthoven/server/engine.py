@@ -24,7 +24,7 @@ from einthoven.errors import (
     StateUnreadable,
 )
 from einthoven.functions import PatientState
-from einthoven.runtime.hosted import ANALYSES
+from einthoven.runtime.hosted import ANALYSES, INTERPRETATIONS
 from einthoven.runtime.online import Placed, Stream, check_set_up, place
 from einthoven.runtime.segment_analysis import Analysed, Analyst, CarriedState, Following, analyse_here
 from einthoven.server.data_gate import Admitted, DataGate, Patient
@@ -411,10 +411,14 @@ class Engine:
         return sound
 
     def _admitted(self, plans: Sequence[Plan]) -> Mapping[Patient, Admitted] | None:
-        """Where the patients' data may go; None: anywhere."""
+        """Where the patients' samples may go; of those that may go nowhere, the features. None: anywhere."""
         if self._gate is None or not plans:
             return None
-        return self._gate.admitted(self._connection, {patient_of(one) for one in plans}, ANALYSES)
+        found = self._gate.admitted(self._connection, {patient_of(one) for one in plans}, ANALYSES)
+        bound = {patient for patient, own in found.items() if not own}
+        if bound:
+            found = found | self._gate.admitted(self._connection, bound, INTERPRETATIONS)
+        return found
 
     def _following(
         self, plan: Plan, entries: Sequence[Entry], admitted: Mapping[Patient, Admitted] | None
@@ -425,7 +429,9 @@ class Engine:
             return Following(segments, plan.state, region)
         patient = patient_of(plan)
         own = admitted[patient]
-        return Following(segments, plan.state, region, frozenset(own), self._gate.sends(patient, own))
+        samples = frozenset(spot for spot, data in own.items() if data != "features")
+        features = frozenset(own) - samples
+        return Following(segments, plan.state, region, samples, features, self._gate.sends(patient, own))
 
     # ---------------------------------------------------------------- write
 

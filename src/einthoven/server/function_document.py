@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from einthoven.runtime.federated_sites import FEDERATED_ROUND
-from einthoven.runtime.hosted import ANALYSES, ANALYSIS
+from einthoven.runtime.hosted import ANALYSES, ANALYSIS, INTERPRETATIONS
 from einthoven.runtime.region_port import HostedFunction
 from einthoven.version import __version__
 
@@ -99,7 +99,7 @@ def _inputs(name: str) -> dict[str, Any]:
         return {"type": "object", "properties": properties, "required": list(properties)}
     if name == FEDERATED_ROUND:
         return _object(type={"enum": ["count", "measure", "learn"]}, version={"type": "integer"})
-    if name == ANALYSES:
+    if name in (ANALYSES, INTERPRETATIONS):
         return _object(streams={"type": "array", "minItems": 1, "items": _STREAM})
     properties = {"ecg": _ECG, "state": _STATE}
     if name != ANALYSIS:

@@ -5,6 +5,9 @@ import contextlib
 import gzip
 import json
 import random
+import re
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +24,7 @@ import pytest
 from gateways import cut
 
 from einthoven.clock import SystemClock
-from einthoven.continuum import Price, Region, write_region
+from einthoven.continuum import Price, Region, RegionKind, write_region
 from einthoven.functions import decode_state
 from einthoven.functions.codec import decode_as
 from einthoven.runtime import ledgers
@@ -130,7 +133,13 @@ class Site:
     """A service with a ward of its own, a region far away behind a wiretap, a policy, and a ledger."""
 
     def __init__(
-        self, folder: Path, tap: Wiretap, *more: str, policy: str = POLICY, has_ward: bool = True
+        self,
+        folder: Path,
+        tap: Wiretap,
+        *more: str,
+        policy: str = POLICY,
+        has_ward: bool = True,
+        is_nats: bool = False,
     ) -> None:
         self.tap = tap
         self.folder = folder
@@ -141,7 +150,9 @@ class Site:
         database.migrate()
         self.write(lambda s: ledgers.create(s, "main", self.key, by="test", now_ns=time.time_ns()))
         ward = Region(name="ward", kind="inline", tier="local", slots=4, price=Price(per_invocation=1.0))
-        far = Region(name="far", kind="http", address=tap.url, tier="core", labels=("eu",), slots=4)
+        kind: RegionKind = "nats" if is_nats else "http"
+        address = tap.url.replace("http", kind)
+        far = Region(name="far", kind=kind, address=address, tier="core", labels=("eu",), slots=4)
         regions = [ward, far] if has_ward else [far]
         (folder / "continuum.toml").write_text("\n".join(map(write_region, regions)))
         self.policy = folder / "policy.toml"
@@ -240,6 +251,30 @@ def a_consent(patient: str, version: int, status: str = "active") -> dict[str, A
         "dateTime": "2026-11-26T08:00:00Z",
         "policyRule": {"coding": [{"system": f"{coding}/v3-ActCode", "code": "OPTIN"}]},
     }
+
+
+@contextlib.contextmanager
+def a_member(folder: Path) -> Iterator[int]:
+    """A NATS server with one member of the region ``far``; its port."""
+    program = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which(
+        "nats-server"
+    )
+    if program is None:
+        pytest.skip("no nats-server; install the test extra")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    server = [program, "-a", "127.0.0.1", "-p", str(port), "-l", str(folder / "nats.log")]
+    member = [sys.executable, "-m", "einthoven", "functions", "join", "far"]
+    with (
+        subprocess.Popen(server) as nats,
+        subprocess.Popen([*member, "--nats", f"nats://127.0.0.1:{port}"]) as one,
+    ):
+        try:
+            yield port
+        finally:
+            one.kill()
+            nats.kill()
 
 
 @contextlib.contextmanager
@@ -527,3 +562,37 @@ def record(folder: Path) -> bytes:
     path = folder / "recording.csv"
     path.write_text("\n".join(map(str, patient.read(0, round(300 * 125.0))[0].tolist())))
     return path.read_bytes()
+
+
+def test_no_identifier_is_on_the_wire_to_a_region_over_nats(tmp_path: Path) -> None:
+    """The same of a region whose members hang on a NATS server: subjects, headers and bodies."""
+    patients, devices = names(3, 2), names(4, 2)
+    home = tmp_path / "service"
+    home.mkdir()
+    with a_member(tmp_path) as port, wiretap(port) as tap:
+        site = Site(home, tap, has_ward=False, is_nats=True)
+        try:
+            for number, (patient, device) in enumerate(zip(patients, devices, strict=True)):
+                site.consent(patient, 1)
+                segments = [
+                    msgspec.structs.replace(one, patient=patient, device=device) for one in cut(number, 4)
+                ]
+                for one in segments:
+                    site.send(one)
+            metrics = httpx.get(f"{site.service.url}/metrics", trust_env=False).text
+        finally:
+            site.close()
+        places = {
+            "to the region": tap.sent,
+            "from the region": tap.received,
+            "logs": (home / "service.log").read_bytes(),
+            "NATS server's log": (tmp_path / "nats.log").read_bytes(),
+        }
+    there = re.search(r'einthoven_analysed_segments_total\{where="regions"\} (\d+)', metrics)
+    assert there is not None
+    assert int(there[1]) >= 4, "they went far"
+    assert len(tap.sent) > 4 * segments[0].recording.counts.nbytes
+    for where, content in places.items():
+        assert content, where
+        for name in (*patients, *devices):
+            assert not [one for one in forms(name) if one in content], f"{where}: {name}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einthoven.errors import InputInvalid, RecordingUnreadable
-from einthoven.records import Annotations, open_recording, read_annotations, write_annotations
+from einthoven.records import Annotations, open_recording, read_annotations, write_annotations, write_edf
 from einthoven.records.converting import FORMATS_OUT, annotations_with, plan_conversion
 from einthoven.records.text_writing import write_csv, write_json
 from einthoven.signal.recording import Lead, Recording, RecordingInfo, missing
@@ -100,7 +100,7 @@ def test_csv_holds_counts_and_says_what_it_does_not(tmp_path: Path) -> None:
         assert source.info.leads == a_recording(counts).info.leads
 
 
-@pytest.mark.parametrize("name", ["1", "a,b", "", " a", "a\tb", 'a"b', "x" * 65])
+@pytest.mark.parametrize("name", ["1", "a,b", "", " a", "a\tb", 'a"b', "x" * 65, "+5", "-", "+", "1-2"])
 def test_a_lead_that_cannot_head_a_column_is_refused(tmp_path: Path, name: str) -> None:
     info = RecordingInfo("r", 250.0, (Lead(name, 200.0, 0),), 1)
     with pytest.raises(InputInvalid, match="row of CSV"):
@@ -143,6 +143,42 @@ def test_what_an_annotation_file_does_not_take_is_counted(tmp_path: Path) -> Non
     back = read_annotations(tmp_path / "r.atr")
     assert back.aux == ("?", "x" * 254, "")
     assert back.fs is None
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [("", "ECG1"), (" I", "I"), ("II ", "II"), ("left arm", "left arm")]
+)
+def test_a_name_that_a_header_does_not_hold_is_said(tmp_path: Path, name: str, read: str) -> None:
+    info = RecordingInfo("r", 250.0, (Lead(name, 200.0, 0),), 1)
+    plan = plan_conversion(Recording(info, np.zeros((1, 1), np.int16)), tmp_path / "r", None)
+    plan.perform()
+    with open_recording(tmp_path / "r") as source:
+        assert source.info.leads[0].name == read
+    said = () if name == read else (f"The name of lead {name!r} is written as {read}.",)
+    assert plan.losses == said
+
+
+@pytest.mark.parametrize("ending", ["", ".edf"])
+def test_annotations_that_lay_between_samples_are_counted(tmp_path: Path, ending: str) -> None:
+    """A third of a second is no sample at 250 Hz; what we wrote ourselves comes back to the sample."""
+    whole = Annotations(np.array([3, 77, 149]), ("N", "V", "N"))
+    write_edf(tmp_path / "a.edf", a_recording(np.zeros((1, 500))), whole)
+    between = Annotations(np.array([1, 2]), ("N", "V"), fs=3.0)
+    write_edf(tmp_path / "b.edf", a_recording(np.zeros((1, 500))), between)
+    losses = []
+    for name in ("a", "b"):
+        with open_recording(tmp_path / f"{name}.edf") as source:
+            marks = annotations_with(tmp_path / f"{name}.edf", source)
+            losses.append(plan_conversion(source, tmp_path / f"{name}2{ending}", marks).losses)
+    assert losses == [(), ("2 annotations lay between two samples and are taken at the nearest.",)]
+
+
+@pytest.mark.parametrize("ending", ["", ".edf"])
+def test_annotations_behind_the_end_are_carried(tmp_path: Path, ending: str) -> None:
+    marks = Annotations(np.array([3, 700]), ("N", "V"))
+    plan_conversion(a_recording(np.zeros((1, 500))), tmp_path / f"r{ending}", marks).perform()
+    with open_recording(tmp_path / f"r{ending}") as source:
+        assert annotations_with(tmp_path / f"r{ending}", source).samples.tolist() == [3, 700]
 
 
 def test_a_nanosecond_is_lost_where_a_format_has_microseconds(tmp_path: Path) -> None:

@@ -65,6 +65,36 @@ def test_what_another_program_wrote_reads_as_the_same_voltages(tmp_path: Path) -
         np.testing.assert_allclose(span_mv(source, 1, 0, 1000), signals[1].data / 1000, atol=1e-6)
 
 
+@given(
+    starts_s=st.lists(st.integers(0, 3), min_size=3, max_size=3),
+    spans=st.lists(st.tuples(st.integers(-5, 3000), st.integers(0, 3000)), min_size=1, max_size=8),
+)
+def test_any_span_of_a_file_with_gaps_is_a_part_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, starts_s: list[int], spans: list[tuple[int, int]]
+) -> None:
+    """Four records of a second; before each but the first a gap of so many seconds."""
+    path = tmp_path_factory.mktemp("e") / "a.edf"
+    signal = a_signal()
+    an_edf(path, signal, annotations=[edfio.EdfAnnotation(0.0, None, "x")])
+    whole = bytearray(path.read_bytes())
+    whole[192:197] = b"EDF+D"
+    expected = np.full(250 * (4 + sum(starts_s)), LOST_16)
+    for number in (3, 2, 1, 0):
+        at_s = number + sum(starts_s[:number])
+        if number:
+            old = b"+%d\x14\x14\0" % number
+            assert whole.count(old) == 1
+            whole = whole.replace(old, (b"+%d\x14\x14" % at_s).ljust(len(old), b"\0"))
+        expected[250 * at_s : 250 * (at_s + 1)] = signal.digital[250 * number : 250 * (number + 1)]
+    path.write_bytes(bytes(whole))
+    with open_recording(path) as source:
+        assert source.info.samples == expected.size
+        for start, length in spans:
+            np.testing.assert_array_equal(
+                source.read(start, start + length, 0)[0], expected[max(0, start) : max(0, start + length)]
+            )
+
+
 @given(start=st.integers(-5, 1100), length=st.integers(0, 1100), lead=st.sampled_from([None, 0, 1]))
 def test_any_span_is_a_part_of_the_whole(
     tmp_path_factory: pytest.TempPathFactory, start: int, length: int, lead: int | None
@@ -317,6 +347,29 @@ def test_a_damaged_file_is_read_or_refused_and_never_a_crash(
             source.annotations()
     except EinthovenError:
         pass
+
+
+@pytest.mark.parametrize("ending", [".edf", ".bdf", ".ecg"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "the file is empty"),
+        (b"0    ", "does not begin as"),
+        (b"0       ", "does not begin as"),
+        (b"0       X X X X".ljust(200), "does not begin as"),
+        (b"\xffBIOSEMI", "does not begin as"),
+        (b"ISHNE", "does not begin as"),
+        (b"hello world", "does not begin as"),
+        (b"<html>\n<body>\n", "does not begin as"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_told_so(
+    tmp_path: Path, ending: str, content: bytes, why: str
+) -> None:
+    path = tmp_path / f"r{ending}"
+    path.write_bytes(content)
+    with pytest.raises(RecordingUnreadable, match=why):
+        open_recording(path)
 
 
 def test_only_the_first_words_of_a_header_are_one() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from einthoven.errors import InputInvalid, RecordingUnreadable
@@ -221,6 +221,21 @@ def test_what_separates_texts_is_refused_in_them(tmp_path: Path) -> None:
     marks = Annotations(np.array([0]), ("N",), ("a\x14b",))
     with pytest.raises(InputInvalid, match="separate"):
         write_edf(tmp_path / "r.edf", a_recording(np.zeros((1, 10))), marks)
+
+
+@given(name=st.text(st.characters(codec="ascii", categories=["L", "N", "P", "Zs"]), min_size=1, max_size=12))
+@example(name="ECGx")
+@example(name="EKGs")
+@example(name="ECG ")
+@example(name="ecg2")
+def test_the_name_of_a_lead_reads_back_or_it_is_said(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    path = tmp_path_factory.mktemp("w") / "r.edf"
+    info = RecordingInfo("r", 250.0, (Lead(name, 200.0, 0),), 1)
+    losses = write_edf(path, Recording(info, np.zeros((1, 1), np.int16)))
+    with open_recording(path) as source:
+        assert (source.info.leads[0].name == name) == (losses == ())
 
 
 def test_a_name_that_is_too_long_is_shortened_and_that_is_said(tmp_path: Path) -> None:

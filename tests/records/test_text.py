@@ -218,6 +218,14 @@ def test_a_row_is_not_taken_for_something_else(tmp_path: Path, content: bytes, s
         source.read(0, 3)
 
 
+@pytest.mark.parametrize("content", [b"%PDF-1.7\n%\xe2\xe3\xcf\n1 0 obj\n", b"Dear colleague\nhere it is\n"])
+def test_a_text_that_is_no_recording_does_not_open(tmp_path: Path, content: bytes) -> None:
+    """A first row may name leads; then the second has their samples."""
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(RecordingUnreadable, match="sample 0: not a whole number"):
+        open_recording(tmp_path / "r.csv")
+
+
 def test_a_file_that_begins_with_lost_samples_is_not_empty(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_bytes(b"\n" * 5000 + b"3\n")
     with open_recording(tmp_path / "r.csv") as source:

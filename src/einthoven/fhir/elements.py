@@ -1,16 +1,14 @@
 """Parts that resources share: identity, time, quantities, references."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from einthoven.errors import InputInvalid
 from einthoven.fhir.codes import UCUM
+from einthoven.signal.instants import in_calendar
 
 __all__ = ["HTEST", "category", "id_of", "instant", "period", "quantity", "reference"]
 
 _NAMES: Final = uuid.uuid5(uuid.NAMESPACE_OID, "einthoven.fhir")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 HTEST: Final = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason",
     "code": "HTEST",
@@ -34,14 +32,9 @@ def instant(at_ns: int) -> str:
 
     Raises
     ------
-    InputInvalid : no instant of the years 1 to 9999.
+    InputInvalid : see `in_calendar`.
     """
-    try:
-        return (_EPOCH + timedelta(microseconds=at_ns // 1000)).isoformat().replace("+00:00", "Z")
-    except OverflowError:
-        raise InputInvalid(
-            "this is no instant of the years 1 to 9999.", where="time", remedy="Give ns since 1970."
-        ) from None
+    return in_calendar(at_ns, "time").isoformat().replace("+00:00", "Z")
 
 
 def period(start_ns: int, until_ns: int | None) -> dict[str, str]:

@@ -45,6 +45,8 @@ class Annotations(msgspec.Struct, frozen=True, eq=False):
     nums: tuple[int, ...] = ()
     fs: float | None = None
     """Rate at which ``samples`` count, where the file says so, Hz."""
+    moved: int = 0
+    """How many lay between two samples and are taken at the nearest; files of times have such."""
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or not np.issubdtype(self.samples.dtype, np.integer):

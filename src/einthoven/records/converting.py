@@ -13,7 +13,7 @@ from einthoven.records.edf_writing import plan_edf, write_planned
 from einthoven.records.ishne import plan_ishne, write_ishne
 from einthoven.records.opening import OpenRecording, header_of
 from einthoven.records.text_writing import write_csv, write_json
-from einthoven.records.writing import write_recording
+from einthoven.records.writing import names_read, write_recording
 from einthoven.signal.recording import RecordingSource, missing
 
 __all__ = ["FORMATS_OUT", "Conversion", "annotations_with", "plan_conversion"]
@@ -74,12 +74,16 @@ def plan_conversion(source: RecordingSource, path: Path, annotations: Annotation
             remedy="Use .edf, .bdf, .ecg, .csv, .json, or the stem of a WFDB record without any.",
         )
     if kind == "edf" or kind == "bdf":
-        return _to_edf(source, path, annotations, 16 if kind == "edf" else 24)
-    if kind == "wfdb":
-        return _to_wfdb(source, path.with_suffix(""), annotations)
-    if kind == "ishne":
-        return _to_ishne(source, path, annotations)
-    return _to_text(source, path, annotations, kind)
+        plan = _to_edf(source, path, annotations, 16 if kind == "edf" else 24)
+    elif kind == "wfdb":
+        plan = _to_wfdb(source, path.with_suffix(""), annotations)
+    elif kind == "ishne":
+        plan = _to_ishne(source, path, annotations)
+    else:
+        plan = _to_text(source, path, annotations, kind)
+    moved = annotations.moved if annotations is not None and plan.annotations else 0
+    said = f"{moved} annotations lay between two samples and are taken at the nearest."
+    return msgspec.structs.replace(plan, losses=(*plan.losses, said)) if moved else plan
 
 
 def _to_edf(
@@ -110,6 +114,10 @@ def _to_wfdb(source: RecordingSource, stem: Path, annotations: Annotations | Non
     kept, losses = (None, []) if annotations is None else _as_mit(annotations, source.info.fs)
     if source.info.start_ns is not None and source.info.start_ns % 1000:
         losses.append("The start is written to the microsecond.")
+    names = zip(source.info.leads, names_read(source.info), strict=True)
+    losses += [
+        f"The name of lead {lead.name!r} is written as {read}." for lead, read in names if lead.name != read
+    ]
     wfdb_format = _narrowest(source)
 
     marks = stem.with_name(f"{stem.name}.atr")

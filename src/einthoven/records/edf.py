@@ -17,7 +17,7 @@ from einthoven.errors import RecordingUnreadable
 from einthoven.records.annotation import Annotations
 from einthoven.records.edf_header import EdfHeader, EdfSignal, read_edf_header
 from einthoven.records.edf_texts import annotations_in, first_onset_s, record_onsets_s
-from einthoven.records.files import open_file, read_span, size_of
+from einthoven.records.files import open_file, read_exactly, size_of
 from einthoven.records.formats import FORMATS
 from einthoven.records.kept_indexes import KeptIndexes
 from einthoven.records.spans import clipped, rows_of
@@ -79,15 +79,9 @@ class EdfRecording:
     def _fill(self, out: Counts, start: int, rows: tuple[int, ...], records: range) -> None:
         """Put what some data records have into a piece that begins at sample ``start``."""
         width = self.header.record_bytes
-        content = read_span(
+        content = read_exactly(
             self._file, self.header.size_bytes + records.start * width, len(records) * width, str(self._path)
         )
-        if len(content) < len(records) * width:
-            raise RecordingUnreadable(
-                "the file became shorter while it was read.",
-                where=str(self._path),
-                remedy="Open it again when nothing writes to it.",
-            )
         layout = FORMATS[16 if self.header.sample_bytes == 2 else 24]
         samples = layout.decode(np.frombuffer(content, np.uint8)).reshape(len(records), -1)
         starts = self._starts[records.start : records.stop]

@@ -22,7 +22,9 @@ __all__ = [
     "EdfHeader",
     "EdfSignal",
     "edf_start_ns",
+    "is_ecg_label",
     "is_edf",
+    "name_in",
     "read_edf_header",
 ]
 
@@ -56,6 +58,17 @@ _ECG: Final = re.compile(r"(?:ECG|EKG)(?![A-Za-z]).*", re.IGNORECASE)
 _OTHER_UNITS: Final = {"bpm", "BPM", "/min", "1/min", "%", "ms", "s", "Hz", "degC", "Boolean"}
 
 
+def is_ecg_label(label: str) -> bool:
+    """Whether a label is one of an ECG: ``ECG``, ``ECG II``, ``EKG1``, or a lead's bare name."""
+    return bool(_ECG.fullmatch(label) or _LEAD.fullmatch(label))
+
+
+def name_in(label: str) -> str:
+    """The lead's name: the label without the type of signal that EDF+ wants before it."""
+    kind, _, rest = label.partition(" ")
+    return rest.strip() if kind.upper() in {"ECG", "EKG"} and rest.strip() else label
+
+
 class EdfSignal(msgspec.Struct, frozen=True, kw_only=True):
     """One signal of a header."""
 
@@ -77,16 +90,13 @@ class EdfSignal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_ecg(self) -> bool:
-        """Whether the label is one of an ECG: ``ECG``, ``ECG II``, ``EKG1``, or a lead's bare name."""
-        return bool(_ECG.fullmatch(self.label) or _LEAD.fullmatch(self.label)) and (
-            self.unit not in _OTHER_UNITS
-        )
+        """Whether label and unit are those of an ECG."""
+        return is_ecg_label(self.label) and self.unit not in _OTHER_UNITS
 
     @property
     def name(self) -> str:
-        """The lead's name: the label without the type of signal that EDF+ wants before it."""
-        kind, _, rest = self.label.partition(" ")
-        return rest.strip() if kind.upper() in {"ECG", "EKG"} and rest.strip() else self.label
+        """The lead's name."""
+        return name_in(self.label)
 
     def calibration(self, where: str) -> "Calibration":
         """How its samples are read as voltages.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from einthoven.errors import InputInvalid, RecordingUnreadable
 from einthoven.records.annotation import SYMBOLS, Annotations
 from einthoven.records.edf_header import EdfHeader, EdfSignal
-from einthoven.records.files import read_span
+from einthoven.records.files import read_exactly
 
 __all__ = ["Text", "annotations_in", "decimal_of", "first_onset_s", "record_onsets_s", "texts_of"]
 
@@ -25,6 +25,8 @@ MAX_TEXT_BYTES: Final = 64 * 2**20
 """Texts of a file together; a week of beats has 8 MB."""
 _TIME: Final = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)(?:\x15(\d{1,12}(?:\.\d{0,12})?))?", re.ASCII)
 _LONGEST_TIME: Final = 32
+_NEAR: Final = Fraction(1, 1000)
+"""Of a sample: what is nearer to one lies on it, and its time was written to so many decimals."""
 _NOTE: Final = '"'
 _LASTING: Final = re.compile(r"(.*) \{lasts (\d{1,12}(?:\.\d{1,12})?) s\}", re.DOTALL | re.ASCII)
 _NUMBERS: Final = re.compile(r"(.*?) ?\{(-?\d{1,3}),(\d{1,3}),(-?\d{1,3})\}", re.DOTALL | re.ASCII)
@@ -49,13 +51,7 @@ def _blocks(
     each = max(1, _BLOCK_BYTES // width)
     for first in range(0, records, each):
         count = min(each, records - first)
-        content = read_span(file, header.size_bytes + first * width, count * width, where)
-        if len(content) < count * width:
-            raise RecordingUnreadable(
-                "the file became shorter while it was read.",
-                where=where,
-                remedy="Open it again when nothing writes to it.",
-            )
+        content = read_exactly(file, header.size_bytes + first * width, count * width, where)
         yield first, np.frombuffer(content, np.uint8).reshape(count, width)
 
 
@@ -100,7 +96,7 @@ def annotations_in(
     rows: list[tuple[int, str, str, tuple[int, int, int]]] = []
     begin_s = Fraction(0)
     has_codes = any(signal.has_mit_codes for signal in header.annotation_signals)
-    total = 0
+    total = moved = 0
     for number, text in _texts(file, header, records, where):
         if text.text == "":
             if number == 0:
@@ -111,7 +107,9 @@ def annotations_in(
             raise RecordingUnreadable(
                 f"the annotations have more than {MAX_TEXT_BYTES} letters.", where=where, remedy="Split it."
             )
-        sample = round((text.onset_s - begin_s) * rate)
+        exact = (text.onset_s - begin_s) * rate
+        sample = round(exact)
+        moved += abs(exact - sample) > _NEAR
         rows.append((sample, *_read(text, has_codes=has_codes)))
     rows.sort(key=lambda row: row[0])
     return Annotations(
@@ -122,6 +120,7 @@ def annotations_in(
         channels=tuple(row[3][1] for row in rows),
         nums=tuple(row[3][2] for row in rows),
         fs=fs,
+        moved=moved,
     )
 
 

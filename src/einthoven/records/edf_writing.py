@@ -6,7 +6,7 @@ a spike to the rail. Data records in which nothing is known are left out, and th
 
 from collections import deque
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from einthoven.errors import DefectError, InputInvalid
 from einthoven.records.annotation import Annotations
-from einthoven.records.edf_header import ANNOTATIONS, MIT_CODES
+from einthoven.records.edf_header import ANNOTATIONS, MIT_CODES, is_ecg_label, name_in
 from einthoven.records.edf_scaling import RecordLayout, Scaling, layout_of, scaling_of
 from einthoven.records.edf_texts import Text, decimal_of, texts_of
 from einthoven.records.files import replacing
+from einthoven.signal.instants import in_calendar
 from einthoven.signal.recording import Lead, RecordingSource, missing
 
 __all__ = ["EdfPlan", "plan_edf", "write_edf"]
@@ -28,7 +29,6 @@ __all__ = ["EdfPlan", "plan_edf", "write_edf"]
 _SPAN: Final = 2**16
 _RANGES: Final = {16: (-(2**15), 2**15 - 1), 24: (-(2**23), 2**23 - 1)}
 _SECOND_NS: Final = 1_000_000_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS: Final = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _LONGEST_LABEL: Final = 16
 _MOST_RECORDS: Final = 99_999_999
@@ -157,10 +157,10 @@ def _labels(leads: tuple[Lead, ...]) -> tuple[tuple[str, ...], list[str]]:
             raise InputInvalid(
                 "a lead's name has letters that cannot be printed.", where="EDF", remedy="Rename the lead."
             )
-        plain = lead.name[:3].upper() in {"ECG", "EKG"} and lead.name[3:4] != " "
-        whole = lead.name if plain else f"ECG {lead.name}"
+        says_it = lead.name[:3].upper() in {"ECG", "EKG"} and is_ecg_label(lead.name)
+        whole = lead.name if says_it and name_in(lead.name) == lead.name else f"ECG {lead.name}"
         label = whole.encode("ascii", "replace").decode()[:_LONGEST_LABEL].rstrip()
-        if label != whole:
+        if name_in(label) != lead.name:
             losses.append(f"The name of lead {lead.name} is written as {label}.")
         labels.append(label)
     return tuple(labels), losses
@@ -175,16 +175,6 @@ def _scale_losses(
     for lead, scaling in zip(source.info.leads, scalings, strict=True):
         if scaling.error:
             yield f"The gain of lead {lead.name} is written to {1e6 * scaling.error:.1g} parts in a million."
-
-
-def _start(start_ns: int, name: str) -> datetime:
-    """The whole second in which a recording starts."""
-    try:
-        return _EPOCH + timedelta(seconds=start_ns // _SECOND_NS)
-    except OverflowError:
-        raise InputInvalid(
-            "the start is no instant of the years 1 to 9999.", where=name, remedy="Give ns since 1970."
-        ) from None
 
 
 def _texts(
@@ -265,7 +255,7 @@ def write_planned(path: Path, source: RecordingSource, plan: EdfPlan) -> None:
 def _header(source: RecordingSource, plan: EdfPlan, text_samples: int) -> bytes:
     kind = "EDF+" if plan.bits == 16 else "BDF+"
     start_ns, name = source.info.start_ns, source.info.name
-    start = datetime(1985, 1, 1, tzinfo=UTC) if start_ns is None else _start(start_ns, name)
+    start = datetime(1985, 1, 1, tzinfo=UTC) if start_ns is None else in_calendar(start_ns, name)
     day = "X" if start_ns is None else f"{start.day:02d}-{_MONTHS[start.month - 1]}-{start.year:04d}"
     year = f"{start.year % 100:02d}" if 1985 <= start.year <= 2084 else "yy"
     count = len(plan.labels) + 1

@@ -13,6 +13,7 @@ __all__ = [
     "MAX_TEXT_BYTES",
     "beside",
     "open_file",
+    "read_exactly",
     "read_span",
     "read_text",
     "replacing",
@@ -60,6 +61,26 @@ def read_span(file: BinaryIO, start: int, size: int, where: str) -> bytes:
         raise RecordingUnreadable(
             "the file cannot be read.", where=where, remedy="Check the disk, and that it was not closed."
         ) from error
+
+
+def read_exactly(file: BinaryIO, start: int, size: int, where: str, least: int | None = None) -> bytes:
+    """``size`` bytes from ``start`` on, of a file that was long enough when it was opened.
+
+    Where ``least`` is given, the file may end after so many.
+
+    Raises
+    ------
+    RecordingUnreadable : it has become shorter.
+    """
+    content = read_span(file, start, size, where)
+    needed = size if least is None else least
+    if len(content) < needed:
+        raise RecordingUnreadable(
+            f"the file became shorter while it was read: {len(content)} bytes where {needed} were.",
+            where=where,
+            remedy="Open it again when nothing writes to it.",
+        )
+    return content
 
 
 def size_of(file: BinaryIO, where: str) -> int:

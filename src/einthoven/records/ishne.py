@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from einthoven.errors import InputInvalid, RecordingUnreadable
-from einthoven.records.files import open_file, read_span, replacing, size_of
+from einthoven.records.files import open_file, read_exactly, read_span, replacing, size_of
 from einthoven.records.spans import clipped, rows_of
+from einthoven.signal.instants import in_calendar
 from einthoven.signal.recording import Counts, Lead, RecordingInfo, RecordingSource, missing
 
 __all__ = ["IshneRecording", "is_ishne", "ishne_start_ns", "plan_ishne", "write_ishne"]
@@ -105,13 +106,8 @@ class IshneRecording:
         start, stop = clipped(self.info, start, stop)
         rows = rows_of(self.info, lead)
         width = 2 * len(self.info.leads)
-        content = read_span(self._file, self._offset + start * width, (stop - start) * width, str(self._path))
-        if len(content) < (stop - start) * width:
-            raise RecordingUnreadable(
-                "the file became shorter while it was read.",
-                where=str(self._path),
-                remedy="Open it again when nothing writes to it.",
-            )
+        size = (stop - start) * width
+        content = read_exactly(self._file, self._offset + start * width, size, str(self._path))
         frames = np.frombuffer(content, "<i2").reshape(stop - start, len(self.info.leads))
         counts: Counts = np.ascontiguousarray(frames[:, list(rows)].T, np.int16)
         return counts
@@ -251,7 +247,7 @@ def _header(info: RecordingInfo, plan: IshnePlan) -> bytes:
     struct.pack_into("<4i", body, 0, 0, info.samples, _FIXED, _FIXED)
     struct.pack_into("<h", body, 16, 1)
     if info.start_ns is not None:
-        start = _start(info)
+        start = in_calendar(info.start_ns, info.name)
         struct.pack_into("<3h", body, 128, start.day, start.month, start.year)
         struct.pack_into("<3h", body, 140, start.hour, start.minute, start.second)
     struct.pack_into("<h", body, 146, count)
@@ -260,12 +256,3 @@ def _header(info: RecordingInfo, plan: IshnePlan) -> bytes:
     struct.pack_into("<12h", body, 196, *plan.resolutions_nv, *absent)
     struct.pack_into("<h", body, 262, round(info.fs))
     return MAGIC + struct.pack("<H", binascii.crc_hqx(bytes(body), 0xFFFF)) + bytes(body)
-
-
-def _start(info: RecordingInfo) -> datetime:
-    try:
-        return _EPOCH + timedelta(seconds=(info.start_ns or 0) // _SECOND_NS)
-    except OverflowError:
-        raise InputInvalid(
-            "the start is no instant of the years 1 to 9999.", where=info.name, remedy="Give ns since 1970."
-        ) from None

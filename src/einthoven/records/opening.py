@@ -4,20 +4,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from einthoven.errors import RecordingNotFound
+from einthoven.errors import RecordingNotFound, RecordingUnreadable
 from einthoven.records.annotation import Annotations
 from einthoven.records.edf import EdfRecording
 from einthoven.records.edf_header import is_edf
 from einthoven.records.files import open_file, read_span
 from einthoven.records.ishne import IshneRecording, is_ishne
 from einthoven.records.spans import clipped, rows_of
-from einthoven.records.text import agreed, open_csv, read_json
+from einthoven.records.text import agreed, is_text, open_csv, read_json
 from einthoven.records.wfdb import open_wfdb
 from einthoven.signal.recording import Counts, Recording, RecordingInfo
 
 __all__ = ["OpenRecording", "header_of", "open_recording"]
 
 _SIGNALS: Final = {".dat", ".mat", ".hea"}
+_BINARY: Final = {".edf", ".bdf", ".ecg"}
+"""Files of these names that hold rows of numbers are read as such; nothing else is taken for text."""
 
 
 class OpenRecording(Protocol):
@@ -108,6 +110,12 @@ def open_recording(
         return _agreeing(EdfRecording(path), fs, gain, baseline, path)
     if is_ishne(beginning):
         return _agreeing(IshneRecording(path), fs, gain, baseline, path)
+    if path.suffix.lower() in _BINARY and not is_text(beginning):
+        raise RecordingUnreadable(
+            f"the file does not begin as {path.suffix} files do." if beginning else "the file is empty.",
+            where=str(path),
+            remedy="Get the file again.",
+        )
     begins = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if begins in {b"{", b"["} or path.suffix.lower() == ".json":
         return _InMemory(*read_json(path, fs, gain, baseline))

@@ -16,7 +16,7 @@ from einthoven.records.kept_indexes import KeptIndexes
 from einthoven.records.spans import clipped, rows_of
 from einthoven.signal.recording import Counts, Lead, Recording, RecordingInfo, missing
 
-__all__ = ["CsvRecording", "agreed", "open_csv", "read_json"]
+__all__ = ["CsvRecording", "agreed", "is_lead_name", "is_row", "is_text", "open_csv", "read_json"]
 
 DEFAULT_FS: Final = 125.0
 DEFAULT_GAIN: Final = 200.0
@@ -124,9 +124,11 @@ class CsvRecording:
                 remedy="One sample a row, one lead a column.",
             )
         names = ["ECG"] if columns == 1 else [f"ECG{n + 1}" for n in range(columns)]
-        if _ROW.fullmatch(first.rstrip(b"\r")) is None:
+        if not is_row(first):
             names = self._names(first, separator)
             begin += len(first) + 1
+            if not is_row(head[begin:].partition(b"\n")[0]):
+                raise self._bad(0, "not a whole number that fits in 32 bits")
         return names, separator, *self._rows(begin)
 
     def _names(self, row: bytes, separator: bytes) -> list[str]:
@@ -134,7 +136,7 @@ class CsvRecording:
             names = [field.strip(" \t\r\"'") for field in row.decode("utf-8").split(separator.decode())]
         except UnicodeDecodeError:
             names = []
-        if not names or not all(map(_is_name, names)):
+        if not names or not all(map(is_lead_name, names)):
             raise RecordingUnreadable(
                 "the first row is neither numbers nor names of leads.",
                 where=str(self._path),
@@ -230,7 +232,18 @@ def _plain(content: bytes, columns: int, separator: bytes) -> NDArray[np.int64] 
     return values.reshape(-1, columns)
 
 
-def _is_name(name: str) -> bool:
+def is_row(line: bytes) -> bool:
+    """Whether a line can be one of samples: nothing but digits, signs and what separates them."""
+    return _ROW.fullmatch(line) is not None
+
+
+def is_text(beginning: bytes) -> bool:
+    """Whether a file begins with a row of samples, or has one after its first row, or is an object."""
+    first, *more = beginning.split(b"\n", 2)
+    return beginning[:1] in {b"{", b"["} or any(is_row(line) for line in [first, *more[:1]] if more)
+
+
+def is_lead_name(name: str) -> bool:
     """Whether a field of the first row can name a lead; a number that is no integer must not pass for one."""
     try:
         float(name)

@@ -1,7 +1,6 @@
 """Recordings out as text: CSV, one sample a row, and JSON; a span at a time."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -9,12 +8,13 @@ import msgspec
 
 from einthoven.errors import InputInvalid
 from einthoven.records.files import replacing
+from einthoven.records.text import is_lead_name, is_row
+from einthoven.signal.instants import in_calendar
 from einthoven.signal.recording import RecordingSource, missing
 
 __all__ = ["write_csv", "write_json"]
 
 _SPAN: Final = 2**16
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEPARATORS: Final = frozenset(",;\"'")
 
 
@@ -50,13 +50,9 @@ def write_csv(path: str | Path, source: RecordingSource) -> None:
 
 
 def _can_stand(name: str) -> bool:
-    """Whether a name in the first row is read as one: no number, no separator."""
-    try:
-        float(name)
-    except ValueError:
-        is_plain = name.isprintable() and not _SEPARATORS & set(name) and name.strip() == name
-        return bool(name) and is_plain and len(name.encode()) <= 64
-    return False
+    """Whether a name in the first row is read as one, whatever stands beside it."""
+    is_plain = not _SEPARATORS & set(name) and name.strip() == name
+    return is_plain and is_lead_name(name) and not is_row(name.encode()) and len(name.encode()) <= 64
 
 
 def write_json(path: str | Path, source: RecordingSource) -> None:
@@ -71,7 +67,7 @@ def write_json(path: str | Path, source: RecordingSource) -> None:
     about = {"fs": info.fs}
     text = msgspec.json.encode(about)[:-1]
     if info.start_ns is not None:
-        text += b',"startTime":' + msgspec.json.encode(_instant(info.start_ns, info.name))
+        text += b',"startTime":' + msgspec.json.encode(in_calendar(info.start_ns, info.name))
     with replacing(Path(path)) as file:
         file.write(text)
         if len(info.leads) == 1:
@@ -103,12 +99,3 @@ def _spans(source: RecordingSource, number: int) -> Iterator[tuple[int, bytes]]:
         lost = missing(counts.dtype)
         values = [None if value == lost else value for value in counts.tolist()]
         yield start, msgspec.json.encode(values)[1:-1]
-
-
-def _instant(start_ns: int, name: str) -> str:
-    try:
-        return (_EPOCH + timedelta(microseconds=start_ns // 1000)).isoformat().replace("+00:00", "Z")
-    except OverflowError:
-        raise InputInvalid(
-            "the start is no instant of the years 1 to 9999.", where=name, remedy="Give ns since 1970."
-        ) from None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einthoven.errors import RecordingNotFound, RecordingUnreadable
-from einthoven.records.files import beside, open_file, read_span, size_of
+from einthoven.records.files import beside, open_file, read_exactly, size_of
 from einthoven.records.formats import FORMATS
 from einthoven.records.header import Header, SegmentLine, SignalLine, read_header
 from einthoven.records.spans import clipped, rows_of
@@ -102,20 +102,16 @@ class SignalFiles:
         first, last = start * width, stop * width
         from_group, to_group = first // layout.samples, -(-last // layout.samples)
         size = (to_group - from_group) * layout.octets
-        content = read_span(
-            self._files[group.path], group.offset + from_group * layout.octets, size, str(group.path)
-        )
-        octets = np.frombuffer(content, np.uint8)
         skip = first - from_group * layout.samples
-        if octets.size < size:  # the last group may be cut off where the last sample ends
-            needed = layout.octets_of(skip + last - first)
-            if octets.size < needed:
-                raise RecordingUnreadable(
-                    f"the file became shorter while it was read: {octets.size} bytes where {needed} were.",
-                    where=str(group.path),
-                    remedy="Open it again when nothing writes to it.",
-                )
-            octets = np.pad(octets, (0, size - octets.size))
+        content = read_exactly(
+            self._files[group.path],
+            group.offset + from_group * layout.octets,
+            size,
+            str(group.path),
+            least=layout.octets_of(skip + last - first),
+        )
+        # The last group may be cut off where the last sample ends.
+        octets = np.frombuffer(content.ljust(size, b"\0"), np.uint8)
         decoded = layout.decode(octets)
         frames: NDArray[np.int16] | NDArray[np.int32] = decoded[skip : skip + last - first]
         return frames.reshape(-1, width)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from einthoven.errors import InputInvalid
 from einthoven.records.files import replacing
 from einthoven.records.formats import FORMATS, encode_16, encode_24, encode_32, encode_212
+from einthoven.signal.instants import in_calendar
 from einthoven.signal.recording import RecordingInfo, RecordingSource, missing
 
-__all__ = ["write_recording"]
+__all__ = ["names_read", "write_recording"]
 
 _SPAN: Final = 2**16
 """Samples of each lead that are held at once; even, so that format 212 begins each span on a whole byte."""
@@ -25,7 +25,6 @@ _ENCODERS: Final[dict[int, Callable[[NDArray[Any]], bytes]]] = {
     32: encode_32,
     212: encode_212,
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def write_recording(
@@ -100,12 +99,7 @@ def _record_line(info: RecordingInfo, name: str) -> str:
     line = f"{name} {len(info.leads)} {_exact(info.fs)} {info.samples}"
     if info.start_ns is None:
         return f"{line}\n"
-    try:
-        start = _EPOCH + timedelta(microseconds=info.start_ns // 1000)
-    except OverflowError:
-        raise InputInvalid(
-            "the start is no instant of the years 1 to 9999.", where=info.name, remedy="Give ns since 1970."
-        ) from None
+    start = in_calendar(info.start_ns, info.name)
     part = f".{start.microsecond:06d}" if start.microsecond else ""
     return f"{line} {start:%H:%M:%S}{part} {start.day:02d}/{start.month:02d}/{start.year:04d}\n"
 
@@ -116,9 +110,14 @@ def _signal_lines(
     bits = 12 if wfdb_format == 212 else wfdb_format
     return [
         f"{name}.dat {wfdb_format} {_exact(lead.gain)}({lead.baseline})/mV {bits} 0 "
-        f"{start} {(total + 2**15) % 2**16 - 2**15} 0 {lead.name}\n"
-        for lead, start, total in zip(info.leads, first, sums, strict=True)
+        f"{start} {(total + 2**15) % 2**16 - 2**15} 0 {read}\n"
+        for lead, read, start, total in zip(info.leads, names_read(info), first, sums, strict=True)
     ]
+
+
+def names_read(info: RecordingInfo) -> list[str]:
+    """What the leads are called in the header: without spaces around, and by their number if by nothing."""
+    return [lead.name.strip() or f"ECG{number}" for number, lead in enumerate(info.leads, 1)]
 
 
 def _exact(value: float) -> str:

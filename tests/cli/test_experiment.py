@@ -10,7 +10,7 @@ import pytest
 
 from einthoven.cli import run
 from einthoven.experiments.catalog import EXPERIMENTS
-from einthoven.experiments.published import article, health_blockedge, load_tests
+from einthoven.experiments.published import article, health_blockedge, load_tests, local_edge
 
 CHARTS = {
     "blockchain-edge": {f"blockchain-edge{name}.svg" for name in ("", "-complexity", "-figure")},
@@ -46,6 +46,7 @@ def printed_numbers() -> set[float]:
 
     gather(article())
     gather(health_blockedge()["ranges"])
+    gather(local_edge()["ranges"])
     for test in load_tests():
         percentiles = (test.p50_ms / 1000, test.p95_ms / 1000, test.p99_ms / 1000)
         found |= {float(f"{one:.5g}") for one in (test.ok_per_s, test.error_pct, *percentiles)}

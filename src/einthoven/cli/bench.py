@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from einthoven.cli.bench_batch import command as batch
+from einthoven.cli.bench_deploy import command as deploy
 from einthoven.cli.bench_ingest import command as ingest
 from einthoven.cli.bench_regions import command as regions
 from einthoven.cli.bench_rhythm import command as rhythm
@@ -54,6 +55,7 @@ command.add_command(batch)
 command.add_command(views)
 command.add_command(regions)
 command.add_command(trust)
+command.add_command(deploy)
 
 
 @command.command(name="ec57")

@@ -16,6 +16,7 @@ from einthoven.experiments.measured import federation as real_federation
 from einthoven.experiments.offline_batches import makespan, speedup, vm_baseline
 from einthoven.experiments.offloading import offloading
 from einthoven.experiments.prewarming import prewarming
+from einthoven.experiments.site_deployments import deployment
 
 __all__ = ["EXPERIMENTS", "Experiment"]
 
@@ -56,5 +57,6 @@ EXPERIMENTS: Final = {
         federated_learning,
         needs_data=True,
     ),
+    "deployment": Experiment("a nanoservice on a fresh node, and on hundreds at once", deployment),
     "cost": Experiment("a patient's day in dollars; egress against makespan", cost),
 }

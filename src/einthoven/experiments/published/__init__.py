@@ -8,7 +8,14 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["LoadTest", "article", "health_blockedge", "health_blockedge_continuum", "load_tests"]
+__all__ = [
+    "LoadTest",
+    "article",
+    "health_blockedge",
+    "health_blockedge_continuum",
+    "load_tests",
+    "local_edge",
+]
 
 _HERE: Final = "einthoven.experiments.published"
 
@@ -57,6 +64,12 @@ def health_blockedge() -> dict[str, Any]:
     """The study of evidence at the edge: its published ranges, and the parameters that we take for it."""
     text = files(_HERE).joinpath("health-blockedge.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
+
+
+@cache
+def local_edge() -> dict[str, Any]:
+    """The prototype of nanoservices: its published ranges, and the phases that we take for it."""
+    return tomllib.loads(files(_HERE).joinpath("local-edge.toml").read_text(encoding="utf-8"))
 
 
 def health_blockedge_continuum() -> str:

@@ -484,6 +484,18 @@ def test_work_goes_to_another_node_when_its_own_is_drained_leaves_or_dies(place:
     assert took_s > 3, "nobody is given up at once"
 
 
+def test_a_token_for_another_node_is_refused_where_one_belongs_to_the_site_already(place: Place) -> None:
+    place.start_manager()
+    place.start_node("pi")
+    assert place.is_up("pi")
+    place.cut_power("pi")
+    agent = place.start_node("pi", token=place.token("other"))
+    assert agent.wait(PATIENCE_S) == 2
+    place.gone("pi")
+    place.start_node("pi", token=place.token("pi"))
+    assert place.is_up("pi"), "its own, which is not needed any more, is no mistake"
+
+
 def test_only_whom_the_site_let_in_is_heard(place: Place) -> None:
     place.start_manager()
     token = place.token("pi", "--tier", "edge", "--label", "ward-7")

@@ -75,6 +75,8 @@ def command(
         member = kept.membership()
         if member is None:
             member = await join_site(link, _token(token_file), kept)
+        else:
+            _refuse_other(member, token_file)
         description = describe_machine(
             tier=member.tier,
             labels=member.labels,
@@ -108,6 +110,20 @@ def _token(file: Path | None) -> JoinToken:
             remedy="Make one where the site manager is: einthoven nodes enrol NAME.",
         )
     return JoinToken.read(text)
+
+
+def _refuse_other(member: Membership, file: Path | None) -> None:
+    """A token of the first time may still be there; one for another node or site is a mistake."""
+    if file is None and not os.environ.get(_TOKEN, "").strip():
+        return
+    token = _token(file)
+    if (token.site, token.node, token.manager) != (member.site, member.node, member.manager):
+        raise InputInvalid(
+            f"the folder belongs to the node {member.node} of the site {member.site}; "
+            f"the token is for {token.node} of {token.site}, or of another manager.",
+            where="--folder",
+            remedy="Name another --folder, or leave out the token.",
+        )
 
 
 def _own_folder() -> Path:

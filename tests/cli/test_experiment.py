@@ -16,6 +16,7 @@ CHARTS = {
     "blockchain-edge": {f"blockchain-edge{name}.svg" for name in ("", "-complexity", "-figure")},
     "evolution": {f"evolution-{name}.svg" for name in ("failure", "latency", "network")},
     "calibration": {"calibration.svg"},
+    "treatment-path": {f"treatment-path{name}.svg" for name in ("", "-oxygen")},
     "saturation": {"saturation.svg", "saturation-variants.svg"},
     "offloading": {
         f"offloading-{name}.svg" for name in ("acceptance", "conditions", "resources", "sessions", "sizes")

@@ -17,6 +17,7 @@ from einthoven.experiments.offline_batches import makespan, speedup, vm_baseline
 from einthoven.experiments.offloading import offloading
 from einthoven.experiments.prewarming import prewarming
 from einthoven.experiments.site_deployments import deployment
+from einthoven.experiments.treatment_path import treatment_path
 
 __all__ = ["EXPERIMENTS", "Experiment"]
 
@@ -58,5 +59,8 @@ EXPERIMENTS: Final = {
         needs_data=True,
     ),
     "deployment": Experiment("a nanoservice on a fresh node, and on hundreds at once", deployment),
+    "treatment-path": Experiment(
+        "from home over the ambulance to the hospital, and the services that go along", treatment_path
+    ),
     "cost": Experiment("a patient's day in dollars; egress against makespan", cost),
 }

@@ -147,14 +147,16 @@ def travelled(seed: int, told: Callable[[str], None] = lambda _: None) -> Path:
     gaps_s: list[float] = []
     absent_s = 0.0
     quick_until_s = 0
-    for at_s in range(SECONDS):
+    quiet_s = _AMBULANCE_S - 60  # at home nothing changes but the patient, so the nodes are switched on later
+    doses += [""] * quiet_s
+    for at_s in range(quiet_s, SECONDS):
         if at_s in events:
             told(f"{at_s} s")
             quick_until_s = at_s + _LOOKED_AT_S
             events[at_s]()
         step_s = _STEP_S if at_s < quick_until_s else 1.0
         for number in range(round(1 / step_s)):
-            site.run(at_s + (number + 1) * step_s - site.now_s)
+            site.run(at_s - quiet_s + (number + 1) * step_s - site.now_s)
             acting = [
                 name
                 for name, machine in site.machines.items()

@@ -11,7 +11,6 @@ device for patients with Covid-19 (Hansen et al., Eur Clin Respir J 2020, doi 10
 This is a simulation for the study of deployments. It is not a medical device, and doses nobody.
 """
 
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -34,6 +33,8 @@ _SLEW_DOWN, _SLEW_UP = -0.25, 0.5
 _FAST_PCT: Final = 2.0
 """So far below the goal the flow does not wait for the sum of errors."""
 _SHUNTS: Final = (0.02, 0.45)
+_HALVINGS: Final = 30
+"""Of 700 mmHg: to less than a millionth."""
 
 
 def _dissociated(p_mmhg: float) -> float:
@@ -44,7 +45,6 @@ def _content_ml_dl(p_mmhg: float) -> float:
     return 1.34 * 14.0 * _dissociated(p_mmhg) + 0.0031 * p_mmhg
 
 
-@lru_cache(maxsize=100_000)
 def saturation_pct(fraction: float, shunt: float) -> float:
     """Arterial saturation, %, in equilibrium.
 
@@ -55,7 +55,7 @@ def saturation_pct(fraction: float, shunt: float) -> float:
     """
     arterial = _content_ml_dl(fraction * (760 - 47) - 40 / 0.8) - shunt / (1 - shunt) * 5.0
     low, high = 1.0, 700.0
-    for _ in range(50):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if _content_ml_dl(middle) < arterial else (low, middle)
     return 100 * _dissociated((low + high) / 2)

@@ -1,12 +1,14 @@
 """`einthoven fhir`: a bundle or lines, a time or a refusal, a pseudonym and nothing else of anybody."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from einthoven.cli import run
 from einthoven.records import write_edf, write_recording
+from einthoven.records.text_writing import write_csv
 from einthoven.signal.recording import Recording, RecordingInfo
 from einthoven.simulation import SCENES, VirtualPatient
 
@@ -43,6 +45,21 @@ def test_what_is_there_is_replaced_only_if_that_is_said_and_the_recording_never(
     assert target.read_text() != "mine"
     assert run(["fhir", str(stem), f"{stem}.dat", *words, "--force"]) == 2
     assert "this is what is read" in capsys.readouterr().err
+
+
+def test_a_rate_that_the_file_does_not_say_is_said_by_the_person_or_to_them(stem: Path, capsys) -> None:
+    source = VirtualPatient(seed=2, scene=SCENES["healthy"], fs=250, duration_s=20)
+    path, target = stem.with_name("q.csv"), stem.with_name("b.json")
+    write_csv(path, source)
+    words = ["fhir", str(path), str(target), "--patient", "p-1", *START, "--force"]
+    assert run(words) == 0
+    assert "125 Hz" in capsys.readouterr().err
+    assert run([*words, "--json"]) == 0
+    assert "125 Hz" in json.loads(capsys.readouterr().out)["remarks"][0]
+    assert run([*words, "--fs", "250", "--gain", str(source.info.leads[0].gain), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == []
+    periods = re.findall(r'"period":([\d.]+)', target.read_text())
+    assert set(periods) == {"4.0"}
 
 
 def test_a_start_in_the_file_is_enough(stem: Path) -> None:

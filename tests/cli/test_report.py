@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from einthoven.cli.reports import command
 from einthoven.errors import Conflict, InputInvalid
-from einthoven.records import write_recording
+from einthoven.records import open_recording, write_edf, write_recording
+from einthoven.records.text_writing import write_csv
 from einthoven.simulation import SCENES, VirtualPatient
 
 
@@ -57,6 +58,39 @@ def test_what_was_finalised_is_amended_and_never_written_over(recording: Path, t
     run(recording, "-o", draft, "--workers", 1)
     with pytest.raises(InputInvalid, match="no finalised report"):
         run(recording, "-o", tmp_path / "3.pdf", *finalised, "--amends", draft)
+
+
+def test_a_report_of_another_recording_is_not_amended(recording: Path, tmp_path: Path) -> None:
+    words = tmp_path / "conclusion.txt"
+    words.write_text("Sinus rhythm.\n")
+    finalised = ["--conclusion", words, "--finalise", "Dr Who", "--at", "2026-11-27", "--workers", 1]
+    run(recording, "-o", tmp_path / "1.pdf", *finalised)
+    other = tmp_path / "p7"
+    write_recording(other, VirtualPatient(4, SCENES["healthy"], fs=125.0, duration_s=300.0))
+    with pytest.raises(InputInvalid, match="of another recording"):
+        run(other, "-o", tmp_path / "2.pdf", *finalised, "--amends", tmp_path / "1.pdf")
+    with open_recording(recording) as source:
+        write_edf(tmp_path / "copy.edf", source)
+    amended = run(tmp_path / "copy.edf", "-o", tmp_path / "3.pdf", *finalised, "--amends", tmp_path / "1.pdf")
+    assert "version 2" in amended.stdout, "it is the same recording in another format"
+
+
+def test_a_rate_that_the_file_does_not_say_is_said_by_the_person_or_to_them(tmp_path: Path) -> None:
+    source = VirtualPatient(3, SCENES["healthy"], fs=250.0, duration_s=60.0)
+    path = tmp_path / "p.csv"
+    write_csv(path, source)
+    gain = source.info.leads[0].gain
+    guessed = run(path, "-o", tmp_path / "1.pdf", "--workers", 1)
+    assert "125 Hz" in guessed.stderr
+    told = json.loads(
+        run(
+            path, "-o", tmp_path / "2.pdf", "--workers", 1, "--json",
+            "--fs", 250, "--gain", gain, "--baseline", source.info.leads[0].baseline,
+        ).stdout
+    )  # fmt: skip
+    assert told["report"]["fs"] == 250.0
+    assert told["report"]["duration_s"] == pytest.approx(60.0)
+    assert told["report"]["remarks"] == []
 
 
 def test_only_a_report_is_replaced_unasked_and_the_recording_never(recording: Path, tmp_path: Path) -> None:

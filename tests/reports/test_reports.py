@@ -16,8 +16,9 @@ from einthoven.errors import InputInvalid
 from einthoven.reports import Heading, Report, gather
 from einthoven.reports.content import episodes_by_kind, hours_of, intervals_of, rates_of, report_of
 from einthoven.reports.gathering import STRIP_S
+from einthoven.reports.identity import mark_of
 from einthoven.reports.pages import print_report
-from einthoven.reports.sheet import printable
+from einthoven.reports.sheet import Sheet, printable
 from einthoven.runtime.batch import analyse_source
 from einthoven.signal.clusters import assign, find_shapes, normalised
 from einthoven.signal.findings import Findings
@@ -144,7 +145,8 @@ def test_who_stands_for_it_is_said_on_each_page(report: Report) -> None:
     assert "Fibrillation." in pages[0]
     assert "Dr Who" in pages[0]
     assert "ab" * 32 in re.sub(r"\s", "", pages[-1])
-    assert b"einthoven report 1; finalised; version 2; amends " in content
+    said_of = f"einthoven report 1; finalised; version 2; recording {report.mark}; amends {'ab' * 32}"
+    assert said_of.encode() in content
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,88 @@ def test_pauses_are_counted_once_and_alike_on_all_pages(findings: Findings, reco
     assert "3, longest 10.0 s" in pages[0]
     assert "Not classifiable" in pages[0]
     assert "Taken for granted." in pages[-1]
+
+
+def test_a_rate_in_fibrillation_or_asystole_is_none() -> None:
+    source = VirtualPatient(4, SCENES["vt_to_vf"], fs=250.0, duration_s=240.0)
+    found = analyse_source(source)
+    assert found is not None
+    told = report_of(source.info, 0, found, Heading())
+    wild = [
+        (one.onset / 250, (found.until if one.end is None else one.end) / 250)
+        for one in found.episodes
+        if one.kind == "ventricular_fibrillation"
+    ]
+    assert wild
+    for rate in (told.slowest, told.fastest):
+        assert rate is not None
+        seconds = 8 * 60 / rate.bpm
+        assert not any(start < rate.at_s and rate.at_s - seconds < stop for start, stop in wild)
+    assert told.hours[0].max_bpm == pytest.approx(told.fastest.bpm)
+    assert told.mean_bpm is not None
+    assert told.slowest.bpm <= told.mean_bpm <= told.fastest.bpm
+    pages = " ".join(" ".join(words_of(print_report(told))).split())
+    assert "Those in ventricular fibrillation or asystole are left out." in pages
+
+
+def test_few_intervals_have_the_rates_that_the_findings_have() -> None:
+    source = VirtualPatient(3, SCENES["healthy"], fs=125.0, duration_s=5.0)
+    found = analyse_source(source)
+    assert found is not None
+    assert 2 < len(found.beats) < 9
+    slowest, fastest = rates_of(intervals_of(found))
+    assert slowest is not None
+    assert slowest == fastest
+    assert slowest.bpm == pytest.approx(found.heart_rate.min)
+
+
+@given(
+    words=st.lists(st.text("aWi.-", min_size=1, max_size=60), max_size=30).map(" ".join)
+    | st.integers(1, 400).map(lambda n: "W" * n)
+)
+def test_lines_hold_all_words_and_none_is_wider(words: str) -> None:
+    sheet = Sheet("t", "s")
+    lines = sheet.wrapped(words, 60.0, 3.2)
+    assert all(sheet.width_of(line, 3.2) <= 60.0 for line in lines)
+    assert "".join(lines).replace(" ", "") == words.replace(" ", "")
+
+
+def test_a_word_of_a_page_is_cut_without_measuring_each_of_its_ends() -> None:
+    """A conclusion of 4,000 letters without a space took a quarter of a minute."""
+    measured = 0
+
+    class Counted(Sheet):
+        def width_of(self, words: str, size: float, *, bold: bool = False) -> float:
+            nonlocal measured
+            measured += 1
+            return super().width_of(words, size, bold=bold)
+
+    lines = Counted("t", "s").wrapped("x" * 4000, 150.0, 3.2)
+    assert measured < 20 * len(lines)
+
+
+def test_a_tab_is_a_space_and_pages_are_numbered_to_the_last(report: Report) -> None:
+    said = Heading(conclusion="Rhythm:\tsinus.")
+    pages = words_of(print_report(msgspec.structs.replace(report, heading=said)))
+    assert "?" not in pages[0]
+    for number, words in enumerate(pages, 1):
+        assert f"page {number} of {len(pages)}" in words
+
+
+def test_what_tells_recordings_apart_is_their_samples_whatever_file_they_are_in(
+    recording: Recording, report: Report
+) -> None:
+    info = recording.info
+    renamed = Recording(msgspec.structs.replace(info, name="x", start_ns=5), recording.counts)
+    shorter = Recording(msgspec.structs.replace(info, samples=info.samples - 1), recording.counts[:, :-1])
+    other = Recording(info, recording.counts + 1)
+    assert mark_of(recording) == mark_of(renamed) == report.mark
+    assert len({mark_of(one) for one in (recording, shorter, other)}) == 3
+    narrow = np.array([[1, -32768, 3]], np.int16)
+    wide = np.array([[1, -(2**31), 3]], np.int32)
+    few = msgspec.structs.replace(info, samples=3)
+    assert mark_of(Recording(few, narrow)) == mark_of(Recording(few, wide))
+    assert f"; recording {report.mark}".encode() in print_report(report)
 
 
 def some_shapes() -> Iterator[np.ndarray]:

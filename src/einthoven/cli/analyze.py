@@ -14,13 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from einthoven.cli import report
+from einthoven.cli.described import with_description
 from einthoven.cli.drawing import sparkline
 from einthoven.cli.explain import explain_moment
 from einthoven.cli.machine import machine, workers_here
 from einthoven.errors import EinthovenError, InputInvalid
 from einthoven.functions.chunks import CHUNK_S
 from einthoven.notice import SHORT_NOTICE
-from einthoven.records import annotations_of, write_annotations
+from einthoven.records import Described, annotations_of, write_annotations
 from einthoven.runtime.batch import Job, Outcome, analyse_files, plan
 from einthoven.runtime.kernels import kernels_are_cached, warm_kernels
 from einthoven.signal.ectopy import Ectopy, count_runs
@@ -62,6 +63,7 @@ _SHOWN: Final = 40
     help="Write WFDB annotation files NAME.ein into this folder.",
 )
 @click.option("--lead", help="Name or number (from 0) of the lead to analyse.  [default: the first]")
+@with_description
 @click.option(
     "--chunk",
     "chunk_min",
@@ -93,6 +95,9 @@ def command(
     as_json: bool,
     annotations: Path | None,
     lead: str | None,
+    fs: float | None,
+    gain: float | None,
+    baseline: int | None,
     chunk_min: float,
     rules: Path | None,
     workers: int | None,
@@ -111,11 +116,14 @@ def command(
             remedy="Leave out --explain or --annotations.",
         )
     criteria = None if rules is None else criteria_in(rules)
+    described = Described(fs=fs, gain=gain, baseline=baseline)
     if moment is not None:
-        return explain_moment(tuple(map(Path, files)), lead, moment, output, criteria, as_json=as_json)
+        return explain_moment(
+            tuple(map(Path, files)), lead, moment, output, criteria, described, as_json=as_json
+        )
     if output is not None:
         raise InputInvalid("there is nothing to draw.", where="--output", remedy="Say what with --explain T.")
-    jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60, criteria)
+    jobs, errors = _plan(tuple(map(Path, files)), lead, chunk_min * 60, criteria, described)
     for path, error in errors:
         _complain(path, error, as_json=as_json)
     ready_kernels()
@@ -167,13 +175,17 @@ def criteria_in(path: Path) -> Criteria:
 
 
 def _plan(
-    files: tuple[Path, ...], lead: str | None, chunk_s: float, criteria: Criteria | None
+    files: tuple[Path, ...],
+    lead: str | None,
+    chunk_s: float,
+    criteria: Criteria | None,
+    described: Described,
 ) -> tuple[list[Job], list[tuple[Path, EinthovenError]]]:
     jobs: list[Job] = []
     errors: list[tuple[Path, EinthovenError]] = []
     for path in files:
         try:
-            jobs.append(plan(path, lead, chunk_s, criteria))
+            jobs.append(plan(path, lead, chunk_s, criteria, described))
         except EinthovenError as error:
             errors.append((path, error))
     return jobs, errors

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from einthoven.cli.described import with_description
 from einthoven.cli.replacing import refuse_there
 from einthoven.errors import InputInvalid
 from einthoven.records import open_recording, read_annotations, recording_files
@@ -28,11 +29,7 @@ __all__ = ["command"]
 )
 @click.option("--strict", is_flag=True, help="Write nothing if anything cannot be carried.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
-@click.option(
-    "--fs", type=click.FloatRange(50, 1000), help="Sampling frequency [Hz], where the file has none."
-)
-@click.option("--gain", type=click.FloatRange(1e-3, 1e7), help="Counts per mV, where the file has none.")
-@click.option("--baseline", type=int, help="Count at 0 mV, where the file has none.")
+@with_description
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     source: Path,

@@ -12,7 +12,7 @@ from einthoven.errors import InputInvalid
 from einthoven.pictures.explanation import draw_explanation
 from einthoven.pictures.reasons import beat_reason, episode_reason, limits_of
 from einthoven.pictures.strips import clock
-from einthoven.records import open_recording
+from einthoven.records import Described
 from einthoven.runtime.batch import lead_number
 from einthoven.runtime.explaining import Explanation, Moment, explain
 from einthoven.signal.findings import BEAT_CLASSES
@@ -28,6 +28,7 @@ def explain_moment(
     moment: str,
     output: Path | None,
     criteria: Criteria | None,
+    described: Described,
     *,
     as_json: bool,
 ) -> int:
@@ -40,7 +41,7 @@ def explain_moment(
         )
     wanted = Moment.parse(moment)
     checked_picture(output)
-    with open_recording(files[0]) as source:
+    with described.opened(files[0]) as source:
         told = explain(source, lead_number(source.info, lead), wanted, criteria)
     path = output or Path(f"{told.recording}-{moment.strip().replace(':', '-')}.svg")
     write_picture(path, draw_explanation(told).file(f"{told.recording} at {clock(told.start_s)}"))

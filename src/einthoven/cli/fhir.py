@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from einthoven.cli.analyze import analysed, ready_kernels
+from einthoven.cli.described import with_description
 from einthoven.cli.machine import workers_here
 from einthoven.cli.replacing import refuse_there
 from einthoven.clock import Clock, SystemClock
@@ -16,7 +17,7 @@ from einthoven.errors import InputInvalid
 from einthoven.fhir import Export, bundle_of, ndjson_of, resources_of
 from einthoven.fhir.subjects import About
 from einthoven.names import is_pseudonym
-from einthoven.records import open_recording, recording_files
+from einthoven.records import Described, recording_files
 from einthoven.records.files import open_file, read_span, write_whole
 from einthoven.runtime.batch import plan
 from einthoven.runtime.upload_client import file_digest
@@ -34,6 +35,7 @@ _MAX_PDF_BYTES: Final = 64 * 2**20
 @click.option("--device", default="unknown", show_default=True, help="Name of the recorder.")
 @click.option("--start", help="UTC of the first sample, RFC 3339; needed unless the file says it.")
 @click.option("--lead", help="Name or number (from 0) of the lead to analyse.  [default: the first]")
+@with_description
 @click.option(
     "--pdf",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -50,6 +52,9 @@ def command(
     device: str,
     start: str | None,
     lead: str | None,
+    fs: float | None,
+    gain: float | None,
+    baseline: int | None,
     pdf: Path | None,
     force: bool,
     is_test: bool,
@@ -66,7 +71,7 @@ def command(
             "this is no pseudonym.", where="--patient", remedy="Letters, digits, '.', '_' and '-' only."
         )
     refuse_there([output], force=force, inputs=[*recording_files(file), *([] if pdf is None else [pdf])])
-    job = plan(file, lead)
+    job = plan(file, lead, described=Described(fs=fs, gain=gain, baseline=baseline))
     start_ns = job.info.start_ns if start is None else _start_ns(start)
     if start_ns is None:
         raise InputInvalid(
@@ -97,7 +102,7 @@ def command(
         pdf=report,
         sha256=_digests(file),
     )
-    with open_recording(file) as source:
+    with job.described.opened(file) as source:
         resources = resources_of(export, outcome.findings, source)
     if output.suffix.lower() == ".ndjson":
         write_whole(output, ndjson_of(resources))
@@ -106,10 +111,12 @@ def command(
     kinds = [one["resourceType"] for one in resources]
     counted = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
     if as_json:
-        click.echo(json.dumps({"to": str(output), "resources": counted}))
+        click.echo(json.dumps({"to": str(output), "resources": counted, "remarks": list(job.remarks)}))
     else:
         said = ", ".join(f"{count} {kind}" for kind, count in counted.items())
         click.echo(f"{output}: {said}.")
+        for remark in job.remarks:
+            click.echo(remark, err=True)
 
 
 def _start_ns(start: str) -> int:

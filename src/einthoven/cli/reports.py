@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from einthoven.cli.analyze import criteria_in, ready_kernels
+from einthoven.cli.described import with_description
 from einthoven.cli.machine import workers_here
 from einthoven.cli.offline import printed
 from einthoven.cli.replacing import refuse_there
 from einthoven.errors import Conflict, InputInvalid
-from einthoven.records import open_recording, recording_files
+from einthoven.records import Described, recording_files
 from einthoven.records.files import write_whole
 from einthoven.reports import Heading, Report, gather
+from einthoven.reports.identity import mark_of
 from einthoven.reports.pages import print_report
 from einthoven.runtime.batch import Job, analyse_files, plan
 from einthoven.signal.findings import Findings
@@ -26,7 +28,7 @@ from einthoven.signal.findings import Findings
 __all__ = ["command"]
 
 _FILE: Final = click.Path(path_type=Path)
-_FINALISED: Final = re.compile(rb"einthoven report 1; finalised; version (\d{1,6})")
+_FINALISED: Final = re.compile(rb"einthoven report 1; finalised; version (\d{1,6}); recording ([0-9a-f]{32})")
 _REPORT: Final = b"einthoven report 1;"
 _WORDS_MOST: Final = 100_000
 _REPORT_MOST: Final = 1 << 28
@@ -36,6 +38,7 @@ _REPORT_MOST: Final = 1 << 28
 @click.argument("file", metavar="RECORDING", type=_FILE)
 @click.option("-o", "--output", type=_FILE, help="Where the PDF goes.  [default: NAME.pdf]")
 @click.option("--lead", help="Name or number of the lead.  [default: the first]")
+@with_description
 @click.option("--patient", default="", help="As it is to be printed; nothing is taken from the file.")
 @click.option("--recorder", default="", help="What recorded it.")
 @click.option("--indication", default="", help="Why it was recorded.")
@@ -51,6 +54,9 @@ def command(
     file: Path,
     output: Path | None,
     lead: str | None,
+    fs: float | None,
+    gain: float | None,
+    baseline: int | None,
     conclusion: Path | None,
     by: str,
     at: str | None,
@@ -66,7 +72,10 @@ def command(
     A report that nobody finalised says so on each page. One that was finalised is never written over: it is
     amended by another, which names it by its SHA-256. The same input gives the same bytes.
     """
-    version, digest = _amended(amends)
+    criteria = None if rules is None else criteria_in(rules)
+    described = Described(fs=fs, gain=gain, baseline=baseline)
+    job = plan(file, lead, criteria=criteria, described=described)
+    version, digest = _amended(amends, job)
     heading = Heading(
         **words,
         conclusion="" if conclusion is None else _text(conclusion),
@@ -75,7 +84,6 @@ def command(
         amends=digest,
         version=version,
     )
-    job = plan(file, lead, criteria=None if rules is None else criteria_in(rules))
     where = output or Path(f"{job.info.name}.pdf")
     is_report = _is_unfinalised_report(where)
     refuse_there([where], force=force or is_report, inputs=recording_files(file))
@@ -88,6 +96,8 @@ def command(
         printed({**told, "report": _figures(report)})
     else:
         click.echo(f"{where}: {heading.state}, version {heading.version}, SHA-256 {told['sha256']}")
+        for remark in report.remarks:
+            click.echo(remark, err=True)
     return 0
 
 
@@ -106,7 +116,7 @@ def _made(job: Job, heading: Heading, workers: int, *, quiet: bool) -> Report:
 
 def _gathered(job: Job, findings: Findings, heading: Heading, bar: Progress) -> Report:
     task = bar.add_task("Reading strips and beats", total=None)
-    with open_recording(job.path) as source:
+    with job.described.opened(job.path) as source:
         return gather(
             source,
             job.lead,
@@ -138,19 +148,26 @@ def _text(path: Path) -> str:
         raise InputInvalid("the conclusion is not UTF-8.", where=str(path)) from None
 
 
-def _amended(path: Path | None) -> tuple[int, str]:
+def _amended(path: Path | None, job: Job) -> tuple[int, str]:
     """The version that follows, and the digest of the one that is amended."""
     if path is None:
         return 1, ""
     content = _content(path)
-    version = None if content is None else _version_in(content)
-    if content is None or version is None:
+    said = None if content is None else _FINALISED.search(content)
+    if content is None or said is None:
         raise InputInvalid(
             "there is no finalised report in this file.",
             where=str(path),
             remedy="One that nobody finalised needs no amendment: print it anew.",
         )
-    return version + 1, hashlib.sha256(content).hexdigest()
+    with job.described.opened(job.path) as source:
+        if said[2].decode() != mark_of(source):
+            raise InputInvalid(
+                "this is a report of another recording.",
+                where=str(path),
+                remedy="Give the report that this recording has.",
+            )
+    return int(said[1]) + 1, hashlib.sha256(content).hexdigest()
 
 
 def _is_unfinalised_report(path: Path) -> bool:
@@ -161,18 +178,13 @@ def _is_unfinalised_report(path: Path) -> bool:
     Conflict : somebody stands for it.
     """
     content = _content(path)
-    if content is not None and _version_in(content) is not None:
+    if content is not None and _FINALISED.search(content) is not None:
         raise Conflict(
             "a finalised report lies there, and is not written over.",
             where=str(path),
             remedy=f"Give another --output; to take its place, also --amends {path}.",
         )
     return content is not None and _REPORT in content
-
-
-def _version_in(content: bytes) -> int | None:
-    found = _FINALISED.search(content)
-    return None if found is None else int(found[1])
 
 
 def _content(path: Path) -> bytes | None:

@@ -20,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from einthoven.cli.described import with_description
 from einthoven.cli.recording_page import page_of, sentence_of
 from einthoven.clock import SystemClock
 from einthoven.errors import InputInvalid
@@ -48,11 +49,7 @@ _LOOK_MOST_S: Final = 10.0
 @click.option("--device", help="Name of the device; needed unless the token is a device's.")
 @click.option("--start", help="UTC of the first sample, RFC 3339; needed unless the file says it.")
 @click.option("--lead", help="Name or number (from 0) of the lead to analyse.  [default: the first]")
-@click.option(
-    "--fs", type=click.FloatRange(50, 1000), help="Sampling frequency [Hz], where the file has none."
-)
-@click.option("--gain", type=click.FloatRange(1e-3, 1e7), help="Counts per mV, where the file has none.")
-@click.option("--baseline", type=int, help="Count at 0 mV, where the file has none.")
+@with_description
 @click.option("--wait", "waits", is_flag=True, help="Wait for the analysis, and show what was found.")
 @click.option(
     "--patience",

@@ -4,11 +4,12 @@ from einthoven.records.annotation import Annotations, read_annotations, write_an
 from einthoven.records.edf_writing import write_edf
 from einthoven.records.listing import recording_files
 from einthoven.records.marks import annotations_of
-from einthoven.records.opening import OpenRecording, open_recording
+from einthoven.records.opening import Described, OpenRecording, open_recording
 from einthoven.records.writing import write_recording
 
 __all__ = [
     "Annotations",
+    "Described",
     "OpenRecording",
     "annotations_of",
     "open_recording",

@@ -4,6 +4,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+import msgspec
+
 from einthoven.errors import RecordingNotFound, RecordingUnreadable
 from einthoven.records.annotation import Annotations
 from einthoven.records.edf import EdfRecording
@@ -15,7 +17,7 @@ from einthoven.records.text import agreed, is_text, open_csv, read_json
 from einthoven.records.wfdb import open_wfdb
 from einthoven.signal.recording import Counts, Recording, RecordingInfo
 
-__all__ = ["OpenRecording", "header_of", "open_recording"]
+__all__ = ["Described", "OpenRecording", "header_of", "open_recording"]
 
 _SIGNALS: Final = {".dat", ".mat", ".hea"}
 _BINARY: Final = {".edf", ".bdf", ".ecg"}
@@ -52,6 +54,21 @@ class OpenRecording(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller says of a file that does not describe itself; None for what it is to say itself."""
+
+    fs: float | None = None
+    """Sampling rate, Hz."""
+    gain: float | None = None
+    """Counts per mV."""
+    baseline: int | None = None
+    """Count at 0 mV."""
+
+    def opened(self, path: Path) -> OpenRecording:
+        """A recording, open; raises as `open_recording` does."""
+        return open_recording(path, fs=self.fs, gain=self.gain, baseline=self.baseline)
 
 
 class _InMemory:

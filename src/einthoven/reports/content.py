@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from einthoven.reports.heading import Heading
 from einthoven.signal.ectopy import Ectopy, count_runs
-from einthoven.signal.findings import BEAT_CLASSES, Findings, Variability
+from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings, Variability
 from einthoven.signal.quality import GRADE, LEAD_OFF, LOST, SATURATED
 from einthoven.signal.recording import RecordingInfo
 from einthoven.signal.resampling import FS
 from einthoven.signal.rules import KINDS, RULES, Kind, Priority
-from einthoven.signal.variability import Intervals, rr_intervals
+from einthoven.signal.variability import Intervals, rates_in_rows, rr_intervals
 
 __all__ = [
     "PAUSES",
@@ -42,9 +42,9 @@ __all__ = [
 HOUR_S: Final = 3600.0
 PAUSES: Final[frozenset[Kind]] = frozenset({"pause", "asystole"})
 """Kinds of episodes in which nothing beats; one may begin as the one and become the other."""
-_RATELESS: Final = PAUSES | {"ventricular_fibrillation"}
-_TOGETHER: Final = 8
-"""Intervals whose mean is a rate; as in `einthoven.signal.variability`."""
+_RATELESS: Final[frozenset[Kind]] = PAUSES | {"ventricular_fibrillation"}
+_WILD: Final[frozenset[Kind]] = _RATELESS - {"pause"}
+"""Episodes of these have no rate; a pause belongs to the rhythm in which it is."""
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -161,6 +161,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     strips: tuple[Strip, ...] = ()
     remarks: tuple[str, ...] = ()
     """What was taken for granted of the file, and what of it was left out."""
+    mark: str = ""
+    """What tells the recording from others; see `einthoven.reports.identity`."""
     versions: dict[str, str]
 
 
@@ -178,7 +180,7 @@ def report_of(info: RecordingInfo, lead: int, findings: Findings, heading: Headi
         start_ns=info.start_ns,
         duration_s=info.duration_s,
         beats=dict(zip(BEAT_CLASSES, counts, strict=True)),
-        mean_bpm=findings.heart_rate.mean,
+        mean_bpm=_mean_bpm(intervals, 0.0, math.inf),
         slowest=slowest,
         fastest=fastest,
         ventricular=_runs(findings, "V"),
@@ -196,32 +198,30 @@ def report_of(info: RecordingInfo, lead: int, findings: Findings, heading: Headi
 
 
 def intervals_of(findings: Findings) -> Intervals:
-    """Intervals between the beats."""
+    """Intervals between the beats; in ventricular fibrillation and asystole none is sound."""
     beats, quality = findings.beats, findings.quality
-    return rr_intervals(beats.grid, beats.classes, quality.first_cell, quality.cells)
+    found = rr_intervals(beats.grid, beats.classes, quality.first_cell, quality.cells)
+    sound = found.sound.copy()
+    begins_s, ends_s = (found.end - found.rr) / FS, found.end / FS
+    for one in findings.episodes:
+        if one.kind in _WILD:
+            onset_s, end_s = _span_s(findings, one)
+            sound &= (ends_s <= onset_s) | (begins_s >= end_s)
+    return found._replace(sound=sound, nn=found.nn & sound)
 
 
 def rates_of(intervals: Intervals) -> tuple[Rate | None, Rate | None]:
     """The least and the greatest mean of eight sound intervals in a row, and when they were reached."""
-    ends, sums = _sums_of_eight(intervals)
-    if not sums.size:
+    ends, bpm = rates_in_rows(intervals)
+    if not bpm.size:
         return None, None
-    slow, fast = int(np.argmax(sums)), int(np.argmin(sums))
-    return _rate(sums[slow], ends[slow]), _rate(sums[fast], ends[fast])
+    slow, fast = int(np.argmin(bpm)), int(np.argmax(bpm))
+    return Rate(float(bpm[slow]), float(ends[slow]) / FS), Rate(float(bpm[fast]), float(ends[fast]) / FS)
 
 
-def _rate(steps: int, end: int) -> Rate:
-    return Rate(60.0 * FS * _TOGETHER / float(steps), float(end) / FS)
-
-
-def _sums_of_eight(intervals: Intervals) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """End of each eight sound intervals in a row, and their length, in steps of the grid."""
-    if intervals.rr.size < _TOGETHER:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    lengths = np.concatenate(([0], np.cumsum(intervals.rr)))
-    sound = np.concatenate(([0], np.cumsum(intervals.sound)))
-    whole = sound[_TOGETHER:] - sound[:-_TOGETHER] == _TOGETHER
-    return intervals.end[_TOGETHER - 1 :][whole], (lengths[_TOGETHER:] - lengths[:-_TOGETHER])[whole]
+def _span_s(findings: Findings, one: Episode) -> tuple[float, float]:
+    """From when to when an episode lasts, s; one that goes on until the end of the recording."""
+    return one.onset / findings.fs, (findings.until if one.end is None else one.end) / findings.fs
 
 
 def readable_of(findings: Findings) -> Readable:
@@ -244,14 +244,9 @@ def readable_of(findings: Findings) -> Readable:
 
 def episodes_by_kind(findings: Findings, intervals: Intervals) -> tuple[EpisodesOfKind, ...]:
     """Each kind that there was, most urgent first; an episode that goes on lasts until the end."""
-    fs = findings.fs
     found = []
     for kind in KINDS:
-        spans = [
-            (one.onset / fs, (findings.until if one.end is None else one.end) / fs)
-            for one in findings.episodes
-            if one.kind == kind
-        ]
+        spans = [_span_s(findings, one) for one in findings.episodes if one.kind == kind]
         if not spans:
             continue
         longest = max(spans, key=lambda span: (span[1] - span[0], -span[0]))
@@ -283,30 +278,34 @@ def _mean_bpm(intervals: Intervals, start_s: float, stop_s: float) -> float | No
 
 def hours_of(findings: Findings, intervals: Intervals, duration_s: float) -> tuple[Hour, ...]:
     """Each hour from the start of the recording; the last may be shorter."""
-    ends, sums = _sums_of_eight(intervals)
+    ends, bpm = rates_in_rows(intervals)
     return tuple(
-        _hour(findings, intervals, ends, sums, number * HOUR_S)
+        _hour(findings, intervals, ends, bpm, number * HOUR_S)
         for number in range(math.ceil(duration_s / HOUR_S))
     )
 
 
 def _hour(
-    findings: Findings, intervals: Intervals, ends: NDArray[np.int64], sums: NDArray[np.int64], start_s: float
+    findings: Findings,
+    intervals: Intervals,
+    ends: NDArray[np.int64],
+    bpm: NDArray[np.float64],
+    start_s: float,
 ) -> Hour:
     stop_s = start_s + HOUR_S
     beats = findings.beats.between(round(start_s * FS), round(stop_s * FS))
     cells = findings.quality.cells[
         max(0, round(start_s) - findings.quality.first_cell) : round(stop_s) - findings.quality.first_cell
     ]
-    inside = sums[slice(*np.searchsorted(ends, (start_s * FS, stop_s * FS), side="right"))]
+    inside = bpm[slice(*np.searchsorted(ends, (start_s * FS, stop_s * FS), side="right"))]
     runs = _grouped(beats.grid, beats.classes, "V")
     return Hour(
         start_s=start_s,
         analysed_s=float(np.count_nonzero((cells & GRADE) < GRADE)),
         beats=len(beats),
         mean_bpm=_mean_bpm(intervals, start_s, stop_s),
-        min_bpm=60.0 * FS * _TOGETHER / int(inside.max()) if inside.size else None,
-        max_bpm=60.0 * FS * _TOGETHER / int(inside.min()) if inside.size else None,
+        min_bpm=float(inside.min()) if inside.size else None,
+        max_bpm=float(inside.max()) if inside.size else None,
         supraventricular=int(np.count_nonzero(beats.classes == BEAT_CLASSES.index("S"))),
         ventricular=runs.beats,
         ventricular_runs=runs.short_runs + runs.long_runs,
@@ -320,8 +319,7 @@ def _paused(findings: Findings) -> list[tuple[float, float]]:
     found: list[tuple[float, float]] = []
     for one in sorted(findings.episodes, key=lambda one: one.onset):
         if one.kind in PAUSES:
-            start_s = one.onset / findings.fs
-            stop_s = (findings.until if one.end is None else one.end) / findings.fs
+            start_s, stop_s = _span_s(findings, one)
             if found and start_s <= found[-1][1]:
                 start_s, stop_s = found[-1][0], max(stop_s, found[-1][1])
                 found.pop()
@@ -330,11 +328,7 @@ def _paused(findings: Findings) -> list[tuple[float, float]]:
 
 
 def _seconds_in(findings: Findings, kind: Kind, start_s: float, stop_s: float) -> float:
-    spans = (
-        (one.onset / findings.fs, (findings.until if one.end is None else one.end) / findings.fs)
-        for one in findings.episodes
-        if one.kind == kind
-    )
+    spans = (_span_s(findings, one) for one in findings.episodes if one.kind == kind)
     return math.fsum(max(0.0, min(stop, stop_s) - max(start, start_s)) for start, stop in spans)
 
 

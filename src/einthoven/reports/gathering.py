@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from einthoven.reports.content import Cluster, Report, Strip, intervals_of, report_of
 from einthoven.reports.heading import Heading
+from einthoven.reports.identity import mark_of
 from einthoven.signal.clusters import Shapes, assign, find_shapes
 from einthoven.signal.findings import BEAT_CLASSES, Episode, Findings
 from einthoven.signal.quality import GRADE
@@ -67,7 +68,11 @@ def gather(
     report = report_of(source.info, lead, findings, heading)
     strips = tuple(_strip(source, lead, findings, one) for one in shown_in(report, findings))
     return msgspec.structs.replace(
-        report, strips=strips, clusters=_clusters(source, lead, findings, told), remarks=remarks
+        report,
+        strips=strips,
+        clusters=_clusters(source, lead, findings, told),
+        remarks=remarks,
+        mark=mark_of(source),
     )
 
 
@@ -77,7 +82,8 @@ def gather(
 def shown_in(report: Report, findings: Findings) -> list[Shown]:
     """Where strips are taken: usual, slowest and fastest rhythm, longest episodes of each kind, ectopy."""
     last_s = max(0.0, report.duration_s - STRIP_S)
-    found = [Shown("Usual rhythm", _usual_s(findings))] if len(findings.beats) else []
+    usual_s = _usual_s(findings)
+    found = [] if usual_s is None else [Shown("Usual rhythm", usual_s)]
     for title, rate in (("Slowest rate", report.slowest), ("Fastest rate", report.fastest)):
         if rate is not None:
             found.append(Shown(f"{title}, {rate.bpm:.0f} beats/min", rate.at_s - STRIP_S + 1.0))
@@ -101,10 +107,11 @@ def _longest(findings: Findings, kind: str) -> list[Episode]:
     )
 
 
-def _usual_s(findings: Findings) -> float:
+def _usual_s(findings: Findings) -> float | None:
     """Where all waves are seen, beats look as usual, and the rate is nearest to the median of what is sound.
 
-    Whatever the rhythm is for most of the time is usual, whether its intervals count as normal or not.
+    None where there are hardly any beats. Whatever the rhythm is for most of the time is usual, whether its
+    intervals count as normal or not.
     """
     intervals, quality = intervals_of(findings), findings.quality
     wide = int(STRIP_S) + 1
@@ -125,6 +132,8 @@ def _usual_s(findings: Findings) -> float:
     unclear = share((quality.cells & GRADE) != 1, starts, np.minimum(starts + wide, quality.cells.size))
     unlike = 1.0 - share(findings.beats.agreement, a, b) / 100.0
     badness = off + unclear + unlike
+    if not (count >= _LEAST_BEATS).any():
+        return None
     best = int(np.argmin(np.where(count >= _LEAST_BEATS, badness, np.inf)))
     return float(quality.first_cell + starts[best])
 

@@ -47,7 +47,7 @@ _HOW: Final = (
     (
         "Rates",
         "Means over intervals without an unreadable second between; least and greatest are means of eight "
-        "such intervals in a row.",
+        "such intervals in a row. Those in ventricular fibrillation or asystole are left out.",
     ),
     (
         "Variability",
@@ -71,10 +71,15 @@ def print_report(report: Report) -> bytes:
     InputInvalid : reportlab is not installed.
     """
     heading = report.heading
-    subject = f"einthoven report 1; {heading.state}; version {heading.version}"
+    subject = f"einthoven report 1; {heading.state}; version {heading.version}; recording {report.mark}"
     if heading.amends:
         subject += f"; amends {heading.amends}"
-    return _Pages(report, Sheet(f"ECG report {report.name}", subject)).printed()
+
+    def printed(pages: int) -> tuple[bytes, int]:
+        made = _Pages(report, Sheet(f"ECG report {report.name}", subject), pages)
+        return made.printed(), made.page
+
+    return printed(printed(0)[1])[0]
 
 
 def clock(seconds: float) -> str:
@@ -92,10 +97,13 @@ def _said(value: float | None, unit: str = "", digits: int = 0) -> str:
 
 
 class _Pages:
-    def __init__(self, report: Report, sheet: Sheet) -> None:
+    """``of`` is how many pages there are, which is known once they were drawn."""
+
+    def __init__(self, report: Report, sheet: Sheet, of: int) -> None:
         self._report = report
         self._sheet = sheet
-        self._page = 0
+        self._of = of
+        self.page = 0
         self._y = 0.0
 
     def printed(self) -> bytes:
@@ -116,9 +124,9 @@ class _Pages:
     # ---------------------------------------------------------------- page by page
 
     def _begin(self, title: str, key: str = "") -> None:
-        if self._page:
+        if self.page:
             self._end()
-        self._page += 1
+        self.page += 1
         sheet, report = self._sheet, self._report
         sheet.text(_LEFT, 12.0, "ECG report", 4.6, bold=True)
         sheet.text(_RIGHT, 12.0, f"{report.name}   {self._state()}", 3.0, fill=MUTED, anchor="end")
@@ -132,7 +140,7 @@ class _Pages:
         sheet = self._sheet
         sheet.line(_LEFT, HEIGHT_MM - 14, _RIGHT, HEIGHT_MM - 14, _RULE, 0.3)
         sheet.text(_LEFT, HEIGHT_MM - 10, SHORT_NOTICE, 2.6, fill=MUTED)
-        sheet.text(_RIGHT, HEIGHT_MM - 10, f"page {self._page}", 2.6, fill=MUTED, anchor="end")
+        sheet.text(_RIGHT, HEIGHT_MM - 10, f"page {self.page} of {self._of}", 2.6, fill=MUTED, anchor="end")
         sheet.turn()
 
     def _state(self) -> str:

@@ -3,6 +3,7 @@
 The file is the same whenever it is made of the same: no clock, no random identifier.
 """
 
+import bisect
 import io
 from typing import Any, Final
 
@@ -88,7 +89,7 @@ class Sheet:
     def wrapped(self, words: str, width_mm: float, size: float) -> list[str]:
         """Words in lines that are no wider; a word that is wider is cut."""
         lines: list[str] = []
-        for paragraph in words.splitlines():
+        for paragraph in words.expandtabs(4).splitlines():
             line = ""
             for word in paragraph.split(" "):
                 tried = f"{line} {word}" if line else word
@@ -96,16 +97,20 @@ class Sheet:
                     lines.append(line)
                     tried = word
                 while self.width_of(tried, size) > width_mm and len(tried) > 1:
-                    fits = next(
-                        n
-                        for n in range(len(tried), 0, -1)
-                        if n == 1 or self.width_of(tried[:n], size) <= width_mm
-                    )
+                    fits = self._fitting(tried, width_mm, size)
                     lines.append(tried[:fits])
                     tried = tried[fits:]
                 line = tried
             lines.append(line)
         return lines
+
+    def _fitting(self, word: str, width_mm: float, size: float) -> int:
+        """How many of its letters are no wider; one at least."""
+        most = 1
+        while most < len(word) and self.width_of(word[:most], size) <= width_mm:
+            most = min(2 * most, len(word))
+        counts = range(1, most + 1)
+        return max(1, bisect.bisect_right(counts, width_mm, key=lambda n: self.width_of(word[:n], size)))
 
     def line(
         self, x1: float, y1: float, x2: float, y2: float, stroke: str = MUTED, width: float = 0.2

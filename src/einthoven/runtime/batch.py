@@ -12,7 +12,7 @@ import msgspec
 from einthoven.errors import DefectError, EinthovenError, InputInvalid
 from einthoven.functions import Chunk, analyse, count_hours, join, own_part, split
 from einthoven.functions.chunks import CHUNK_S
-from einthoven.records import open_recording
+from einthoven.records import Described
 from einthoven.signal.findings import Findings
 from einthoven.signal.recording import RecordingInfo, RecordingSource
 from einthoven.signal.rules import Criteria
@@ -32,7 +32,8 @@ class Job(msgspec.Struct, frozen=True):
     chunks: tuple[Chunk, ...]
     criteria: Criteria | None = None
     remarks: tuple[str, ...] = ()
-    """What the file has and the recording has not."""
+    """What was taken for granted of the file, and what of it was left out."""
+    described: Described = Described()
 
 
 class Outcome(msgspec.Struct, frozen=True, eq=False):
@@ -45,7 +46,11 @@ class Outcome(msgspec.Struct, frozen=True, eq=False):
 
 
 def plan(
-    path: Path, lead: str | None = None, chunk_s: float = CHUNK_S, criteria: Criteria | None = None
+    path: Path,
+    lead: str | None = None,
+    chunk_s: float = CHUNK_S,
+    criteria: Criteria | None = None,
+    described: Described = Described(),  # noqa: B008 - frozen
 ) -> Job:
     """Open a recording and cut it; the limits of the rhythm rules are the defaults when None.
 
@@ -54,9 +59,10 @@ def plan(
     InputInvalid : no such lead, or chunks too short.
     RecordingNotFound, RecordingUnreadable : see `einthoven.records`.
     """
-    with open_recording(path) as source:
+    with described.opened(path) as source:
         info, remarks = source.info, source.remarks
-    return Job(path, lead_number(info, lead), info, count_hours(info, chunk_s), criteria, remarks)
+    chunks = count_hours(info, chunk_s)
+    return Job(path, lead_number(info, lead), info, chunks, criteria, remarks, described)
 
 
 def lead_number(info: RecordingInfo, lead: str | None) -> int:
@@ -105,10 +111,10 @@ def _findings(source: RecordingSource, chunk: Chunk, lead: int) -> Findings:
     return findings
 
 
-def _chunk_of_file(path: Path, lead: int, chunk: Chunk) -> tuple[Findings, float]:
+def _chunk_of_file(path: Path, described: Described, lead: int, chunk: Chunk) -> tuple[Findings, float]:
     """What a worker does: open, read, analyse, keep its own part; and the processor time it took."""
     began = os.times()
-    with open_recording(path) as source:
+    with described.opened(path) as source:
         part = own_part(_findings(source, chunk, lead), chunk)
     ended = os.times()
     return part, ended.user + ended.system - began.user - began.system
@@ -119,7 +125,7 @@ def _alone(job: Job, progress: Callable[[Job], None]) -> Outcome:
     elapsed_s = 0.0
     try:
         for chunk in job.chunks:
-            part, used_s = _chunk_of_file(job.path, job.lead, chunk)
+            part, used_s = _chunk_of_file(job.path, job.described, job.lead, chunk)
             parts.append(part)
             elapsed_s += used_s
             progress(job)
@@ -152,7 +158,10 @@ def _side_by_side(
         while todo and len(running) < _AHEAD * workers:
             job, chunk = todo.pop()
             if id(job) not in failed:
-                running[pool.submit(_chunk_of_file, job.path, job.lead, chunk)] = (job, chunk)
+                running[pool.submit(_chunk_of_file, job.path, job.described, job.lead, chunk)] = (
+                    job,
+                    chunk,
+                )
         ready, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in ready:
             job, chunk = running.pop(future)

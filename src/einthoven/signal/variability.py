@@ -26,6 +26,7 @@ __all__ = [
     "add_intervals",
     "grow_intervals",
     "heart_rate",
+    "rates_in_rows",
     "rr_intervals",
     "variability",
 ]
@@ -172,6 +173,23 @@ def heart_rate(sums: IntervalSums) -> HeartRate:
         return HeartRate(mean, None, None)
     window = 60.0 * FS * _RATE_INTERVALS
     return HeartRate(mean, window / longest, window / shortest)
+
+
+def rates_in_rows(intervals: Intervals) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of each eight sound intervals in a row the end, on the grid, and the mean rate.
+
+    Their least and greatest are those of `heart_rate`. Where there are fewer than eight in all, those of all
+    of them, if they follow each other.
+    """
+    at = np.flatnonzero(intervals.sound)
+    in_row = _RATE_INTERVALS if at.size >= _RATE_INTERVALS else at.size
+    if not in_row or intervals.rr.size < in_row:
+        return np.empty(0, np.int64), np.empty(0, np.float64)
+    lengths = np.concatenate(([0], np.cumsum(intervals.rr)))
+    sound = np.concatenate(([0], np.cumsum(intervals.sound)))
+    whole = sound[in_row:] - sound[:-in_row] == in_row
+    steps = (lengths[in_row:] - lengths[:-in_row])[whole]
+    return intervals.end[in_row - 1 :][whole], 60.0 * FS * in_row / steps
 
 
 def variability(sums: IntervalSums) -> Variability:

@@ -22,6 +22,7 @@ from einthoven.signal.rules import KINDS, RULES, Kind, Priority
 from einthoven.signal.variability import Intervals, rates_in_rows, rr_intervals
 
 __all__ = [
+    "HOUR_S",
     "PAUSES",
     "Cluster",
     "EpisodesOfKind",

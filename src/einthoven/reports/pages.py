@@ -11,7 +11,7 @@ from einthoven.notice import SHORT_NOTICE
 from einthoven.pictures.charts import COLOURS
 from einthoven.pictures.paper import height_for
 from einthoven.pictures.svg import INK, MUTED
-from einthoven.reports.content import Cluster, EpisodesOfKind, Hour, Report, Strip
+from einthoven.reports.content import HOUR_S, Cluster, EpisodesOfKind, Hour, Report, Strip
 from einthoven.reports.sheet import HEIGHT_MM, WIDTH_MM, Sheet
 from einthoven.signal.ectopy import Ectopy
 from einthoven.signal.rules import RULES
@@ -26,6 +26,8 @@ _BOTTOM: Final = HEIGHT_MM - 18.0
 _RULE: Final = "#c9ced6"
 _BAND: Final = "#dbe9f4"
 _ROW: Final = 5.2
+_GAP: Final = 6.0
+"""Between columns."""
 _STRIPS_MM: Final = (30.0, 45.0)
 """Height of a strip's paper: the least that shows it, in steps of 5 mm."""
 _PULSE_MM: Final = 5.0
@@ -176,10 +178,10 @@ class _Pages:
         )
         self._y += 3
         columns = (self._rates(), self._ectopy(), self._measures())
-        width = (_RIGHT - _LEFT) / 3
+        width = (_RIGHT - _LEFT - 2 * _GAP) / 3
         lowest = self._y
         for number, (title, rows) in enumerate(columns):
-            lowest = max(lowest, self._column(_LEFT + number * width, width - 5, title, rows))
+            lowest = max(lowest, self._column(_LEFT + number * (width + _GAP), width, title, rows))
         self._y = lowest + 4
         self._heading("Heart rate, beats/min")
         self._trend(report.hours)
@@ -270,11 +272,13 @@ class _Pages:
             y = bottom - bpm / high * height
             sheet.line(left, y, right, y, "#e6e9ed", 0.15)
             sheet.text(left - 1.5, y + 1, str(bpm), 2.5, fill=MUTED, anchor="end")
-        wide = (right - left) / max(1, len(hours))
+        lasts_s = max(self._report.duration_s, 1.0)
+        each = (right - left) / lasts_s * HOUR_S
         for number, one in enumerate(hours):
-            x = left + number * wide
             if one.mean_bpm is None:
                 continue
+            x = left + number * each
+            wide = min(each, right - x)
             if one.min_bpm is not None and one.max_bpm is not None:
                 y = bottom - one.max_bpm / high * height
                 sheet.rectangle(
@@ -283,8 +287,9 @@ class _Pages:
             y = bottom - one.mean_bpm / high * height
             sheet.line(x + 0.1 * wide, y, x + 0.9 * wide, y, COLOURS[0], 0.5)
         every = max(1, math.ceil(len(hours) / 12))
-        for number in range(0, len(hours) + 1, every):
-            sheet.text(left + number * wide, bottom + 3.5, f"{number} h", 2.5, fill=MUTED, anchor="middle")
+        for number in range(0, int(lasts_s / HOUR_S) + 1, every):
+            anchor = "end" if number * each > right - left - _GAP else "middle"
+            sheet.text(left + number * each, bottom + 3.5, f"{number} h", 2.5, fill=MUTED, anchor=anchor)
         self._y = bottom + 8
 
     def _episodes(self) -> None:
@@ -324,9 +329,9 @@ class _Pages:
         self._y += 12
         if heading.by:
             sheet.text(_LEFT, self._y - 1.5, self._cut(heading.by, 85, 3.2), 3.2)
-            sheet.text(_LEFT + 95, self._y - 1.5, self._cut(heading.at, 80, 3.2), 3.2)
-        for x, width, words in ((_LEFT, 85, "name and signature"), (_LEFT + 95, 80, "date")):
-            sheet.line(x, self._y, x + width, self._y, MUTED)
+            sheet.text(_LEFT + 95, self._y - 1.5, self._cut(heading.at, 85, 3.2), 3.2)
+        for x, words in ((_LEFT, "name and signature"), (_LEFT + 95, "date")):
+            sheet.line(x, self._y, x + 85, self._y, MUTED)
             sheet.text(x, self._y + 3.5, words, 2.6, fill=MUTED)
         self._y += 8
 

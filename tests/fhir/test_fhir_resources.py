@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from einthoven.fhir import Export, bundle_of, ndjson_of, read_sampled_data, resources_of
+from einthoven.fhir.exporting import report
 from einthoven.fhir.subjects import About
 from einthoven.runtime.batch import analyse_source
 from einthoven.signal.recording import RecordingSource
@@ -26,7 +27,8 @@ def exported(scene: str = "vt_to_vf", duration_s: float = 180, **changes) -> tup
         patient="p-7", device="holter_1", recording="r1",
         **{name: changes.pop(name) for name in ("is_test", "with_snomed") if name in changes},
     )  # fmt: skip
-    export = Export(about=about, start_ns=START_NS, fs=250.0, issued_ns=START_NS + 10**12, **changes)
+    changes = {"start_ns": START_NS, **changes}
+    export = Export(about=about, fs=250.0, issued_ns=START_NS + 10**12, **changes)
     return resources_of(export, findings, source), source
 
 
@@ -72,6 +74,22 @@ def test_the_bundle_is_whole_and_refers_to_nothing_else(resources: list[dict]) -
     assert {"Patient", "Device", "Observation", "DiagnosticReport", "Provenance"} == {
         one["resourceType"] for one in resources
     }
+
+
+def test_a_report_of_nothing_has_no_list_of_results() -> None:
+    about = About(patient="p-7", device="", recording="r1")
+    found = report(about, [], (START_NS, START_NS + 10**9), START_NS + 10**10)
+    assert not empties(found)
+    model = importlib.import_module("fhir.resources.R4B.diagnosticreport").DiagnosticReport
+    model.model_validate_json(json.dumps(found))
+
+
+def test_another_start_is_another_provenance(resources: list[dict]) -> None:
+    """Of the same file, whose clock was found to be wrong: no resource of the one is one of the other."""
+    later, _ = exported(start_ns=START_NS + 10**9)
+    kept = {"Patient", "Device"}
+    ids = [{one["id"] for one in some if one["resourceType"] not in kept} for some in (resources, later)]
+    assert not ids[0] & ids[1]
 
 
 def test_lines_for_bulk_export_refer_by_kind_and_id(resources: list[dict]) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import msgspec
@@ -108,6 +109,23 @@ def test_of_a_span_without_anything_there_is_no_rate(asked: Served) -> None:
     answer = asks(asked.person("clinician"), "Observation", **NOWHERE)
     assert answer.json()["total"] == 0
     assert resources(answer) == []
+    (report,) = resources(asks(asked.person("clinician"), "DiagnosticReport", **NOWHERE))
+    assert "result" not in report
+
+
+def test_the_link_to_itself_asks_the_same_again(asked: Served) -> None:
+    clinician = asked.person("clinician")
+    for span in (SPAN, {}):
+        answer = clinician.get("/v1/fhir/Patient/p1/Observation", params=span)
+        (link,) = answer.json()["link"]
+        query = dict(parse_qsl(urlsplit(link["url"]).query))
+        assert set(query) == {"from", "until"}
+        assert span.items() <= query.items()
+        again = clinician.get(link["url"]).json()
+        assert again["link"] == [link]
+        assert [entry["resource"]["id"] for entry in again["entry"]] == [
+            entry["resource"]["id"] for entry in answer.json()["entry"]
+        ]
 
 
 def test_what_is_wrong_with_a_question_is_told(sqlite_served: Served) -> None:

@@ -9,9 +9,12 @@ import pypdfium2
 
 from einthoven.clock import SystemClock
 from einthoven.records import recording_files, write_recording
+from einthoven.server.printing import room_in
 from einthoven.server.recording_runs import RecordingRuns
+from einthoven.server.settings import Settings
 from einthoven.simulation import SCENES, VirtualPatient
-from einthoven.testing.serving import Served
+from einthoven.storage import Database
+from einthoven.testing.serving import Served, serving
 from einthoven.testing.uploads import send_whole
 
 START = "2026-11-26T08:00:00Z"
@@ -72,6 +75,24 @@ def test_a_report_is_made_until_somebody_stands_for_it_and_kept_from_then_on(
     assert clinician.get(f"{route}/report?version=1").content == kept.content
     assert clinician.get(f"{route}/report?version=3").status_code == 404
     assert [one["version"] for one in clinician.get(f"{route}/reports").json()["items"]] == [2, 1]
+
+
+def test_what_a_killed_printer_left_is_gone_when_the_service_starts(
+    database: Database, tmp_path: Path
+) -> None:
+    """Files of patients; what another process prints at the moment is let be."""
+    settings = Settings(data_folder=str(tmp_path))
+    folder = tmp_path / "reports-cache"
+    left = folder / "report-left"
+    left.mkdir(parents=True)
+    (left / "r.dat").write_bytes(b"samples")
+    with room_in(folder) as aside:
+        with serving(database, settings=settings):
+            assert aside.exists()
+            assert left.exists()
+        assert set(folder.iterdir()) == {aside, left}
+    with serving(database, settings=settings):
+        assert list(folder.iterdir()) == []
 
 
 def test_patients_see_their_own_and_only_clinicians_stand_for_one(

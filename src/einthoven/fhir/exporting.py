@@ -116,7 +116,7 @@ def report(
     about: About, observations: list[dict[str, Any]], span_ns: Span, issued_ns: int, pdf: bytes = b""
 ) -> dict[str, Any]:
     """Preliminary until a person signs it."""
-    found = {
+    found: dict[str, Any] = {
         "resourceType": "DiagnosticReport",
         "id": id_of("DiagnosticReport", about.patient, about.recording, *span_ns),
         **about.meta(),
@@ -125,9 +125,10 @@ def report(
         "subject": reference(about.patient_resource()),
         "effectivePeriod": period(*span_ns),
         "issued": instant(issued_ns),
-        "result": [reference(one) for one in observations],
         "conclusion": SHORT_NOTICE,
     }
+    if observations:
+        found["result"] = [reference(one) for one in observations]
     if pdf:
         found["presentedForm"] = [{"contentType": "application/pdf", "data": base64.b64encode(pdf).decode()}]
     return found
@@ -137,7 +138,7 @@ def _provenance(export: Export, targets: list[dict[str, Any]]) -> dict[str, Any]
     about = export.about
     found: dict[str, Any] = {
         "resourceType": "Provenance",
-        "id": id_of("Provenance", about.patient, about.recording),
+        "id": id_of("Provenance", about.patient, about.recording, export.start_ns),
         **about.meta(),
         "target": [reference(one) for one in targets],
         "recorded": instant(export.issued_ns),

@@ -24,7 +24,6 @@ from einthoven.functions import (
     Chunk,
     Ecg,
     PatientState,
-    contract_of,
     count_hours,
     decode,
     encode,
@@ -34,7 +33,7 @@ from einthoven.functions import (
 from einthoven.functions.chunks import CHUNK_S
 from einthoven.records import OpenRecording, open_recording
 from einthoven.runtime.conducting import Holding
-from einthoven.runtime.invocation import Call, digest_of, fetch, kept_of
+from einthoven.runtime.invocation import Call, digest_of, fetch, kept_of, named
 from einthoven.runtime.joined_findings import SPAN_S, JoinedKeeping, most_urgent
 from einthoven.signal.findings import Condition
 from einthoven.storage import ObjectStore, open_store
@@ -178,15 +177,15 @@ def holding(store: str) -> Holding:
     return partial(_hold, store)
 
 
-def _put(store: str, folder: str, suffix: str, ecg: Ecg) -> str:
-    """Keep an ECG object; its name says what is in it."""
+def _put(store: str, called: Callable[[str], str], ecg: Ecg) -> str:
+    """Keep an ECG object; ``called`` gives its name, of what says what is in it."""
     held = _HELD.get()
     if held is not None:
-        name = f"{folder}~{len(held)}{suffix}"
+        name = called(f"~{len(held)}")
         held[name] = ecg
         return name
     content = encode(ecg, "msgpack")
-    name = f"{folder}{digest_of(content)}{suffix}"
+    name = called(digest_of(content))
     _store(store).put(name, content)
     return name
 
@@ -251,7 +250,7 @@ def _split(
             raise InputInvalid(f"there is no hour {hour}; the recording has {len(chunks)}.", where="hour")
         chunk = chunks[int(hour)]
         ecg = split(source, chunk, reading.lead)
-    return {"ecgDataFilePath": _put(store, f"{prefix}hours/", "", ecg)}
+    return {"ecgDataFilePath": _put(store, lambda content: f"{prefix}hours/{content}", ecg)}
 
 
 def _stage(
@@ -265,8 +264,7 @@ def _stage(
     call = STAGES[name]
     if ecgDataFilePath is not None:
         result, _ = call(_get(store, ecgDataFilePath), PatientState())
-        folder, slash, _ = ecgDataFilePath.rpartition("/")
-        where = _put(store, folder + slash, f".{contract_of(call).name}", kept_of(result))
+        where = _put(store, partial(named, ecgDataFilePath, call), kept_of(result))
         answer: dict[str, Any] = {"ecg": None, "ecgDataFilePath": where}
         return answer | told(result) if name == "finalization" else answer
     result, _ = call(decode(json.dumps(ecg).encode(), "json"), PatientState())

@@ -11,7 +11,7 @@ from einthoven.errors import InputInvalid
 from einthoven.functions import Ecg, PatientState, contract_of, decode, encode
 from einthoven.storage import ObjectStore
 
-__all__ = ["Call", "digest_of", "fetch", "findings_alone", "invoke", "kept_of", "run_pipeline"]
+__all__ = ["Call", "digest_of", "fetch", "findings_alone", "invoke", "kept_of", "named", "run_pipeline"]
 
 Call = Callable[[Ecg, PatientState], tuple[Ecg, PatientState]]
 
@@ -42,8 +42,7 @@ def invoke(
         )
     result, after = call(loaded, state)
     content = encode(kept_of(result), "msgpack")
-    folder, slash, _ = reference.rpartition("/")
-    name = f"{folder}{slash}{digest_of(content)}.{contract_of(call).name}"
+    name = named(reference, call, digest_of(content))
     store.put(name, content)
     return Ecg(ecg_data_file_path=name), after
 
@@ -84,6 +83,12 @@ def kept_of(ecg: Ecg) -> Ecg:
     before it.
     """
     return ecg if ecg.findings is None else findings_alone(ecg)
+
+
+def named(reference: str, call: Call, content: str) -> str:
+    """The name of what a function made of an object: beside it, by what is in it and by which made it."""
+    folder, slash, _ = reference.rpartition("/")
+    return f"{folder}{slash}{content}.{contract_of(call).name}"
 
 
 def digest_of(content: bytes) -> str:

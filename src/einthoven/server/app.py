@@ -1,5 +1,6 @@
 """The service's HTTP: the hot route in front, the framework behind it, one document for both."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
@@ -45,9 +46,11 @@ from einthoven.server.ingest import RETRY_AFTER_S, IngestRoute, Receive, Scope, 
 from einthoven.server.logs import place_of
 from einthoven.server.page_files import page_routes
 from einthoven.server.passwords import PasswordCost
+from einthoven.server.printing import forget_left_behind
 from einthoven.server.reception import Reception, Service
 from einthoven.server.requests import (
     StrictRequest,
+    asked_span,
     let_in,
     party_behind,
     person_of,
@@ -194,6 +197,9 @@ def build_app(
         await feed.close()
         reception.close()
 
+    async def tidy() -> None:
+        await asyncio.to_thread(forget_left_behind, service.settings.reports_cache)
+
     framework = Litestar(
         route_handlers=[
             *ingest_document.HANDLERS,
@@ -224,6 +230,7 @@ def build_app(
             "person": Provide(person_of, sync_to_thread=False),
             "party": Provide(party_behind, sync_to_thread=False),
             "sight": Provide(sight_behind, sync_to_thread=False),
+            "span": Provide(asked_span, sync_to_thread=False),
         },
         state=State({"reception": reception}),
         guards=[let_in],
@@ -240,6 +247,7 @@ def build_app(
             use_handler_docstrings=True,
         ),
         on_app_init=[describe],
+        on_startup=[tidy],
         on_shutdown=[close],
         logging_config=None,
         debug=False,

@@ -5,6 +5,7 @@ The patient in a path is a pseudonym, which the Patient resource has as its iden
 
 import math
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 import numpy as np
@@ -13,12 +14,12 @@ from litestar.types import ControllerRouterHandler
 
 from einthoven.errors import InputInvalid
 from einthoven.fhir import ndjson_of, search_bundle_of
+from einthoven.fhir.elements import instant
 from einthoven.fhir.exporting import report
 from einthoven.fhir.observations import Span, beat_counts, heart_rate, quality, rhythm, variability
 from einthoven.fhir.subjects import About
-from einthoven.server.requests import Asker, Parts, PseudonymInPath, own_patient
+from einthoven.server.requests import AskedSpan, Asker, Parts, PseudonymInPath, Spanning
 from einthoven.server.serving_layer import Trend, read_episodes, read_trend
-from einthoven.server.view_routes import From, Until, span_of
 from einthoven.signal.findings import BEAT_CLASSES, HeartRate, Variability
 from einthoven.signal.rules import RULES
 from einthoven.storage.database import Statements
@@ -46,12 +47,11 @@ async def observations(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
 ) -> Response[dict[str, Any]]:
     """Heart rate, beats, quality, variability and each rhythm of a span, as a searchset."""
-    found = await _found(reception, person, patient, (from_, until))
-    return _answer(reception, f"{patient}/Observation", found.observations, found.about)
+    found = await _found(reception, person, patient, span)
+    return _answer(reception, f"{patient}/Observation", span, found.observations, found.about)
 
 
 @get("/v1/fhir/Patient/{patient:str}/DiagnosticReport", media_type=FHIR_JSON)
@@ -59,14 +59,12 @@ async def reports(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
 ) -> Response[dict[str, Any]]:
     """One preliminary report of a span, with all that it refers to, as a searchset."""
-    found = await _found(reception, person, patient, (from_, until))
-    return _answer(
-        reception, f"{patient}/DiagnosticReport", [found.report], [*found.about, *found.observations]
-    )
+    found = await _found(reception, person, patient, span)
+    included = [*found.about, *found.observations]
+    return _answer(reception, f"{patient}/DiagnosticReport", span, [found.report], included)
 
 
 @get("/v1/fhir/Patient/{patient:str}/$export", media_type=FHIR_LINES)
@@ -74,23 +72,18 @@ async def export(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
 ) -> Response[bytes]:
     """The same a resource a line, for bulk."""
-    found = await _found(reception, person, patient, (from_, until))
+    found = await _found(reception, person, patient, span)
     return Response(ndjson_of([*found.about, *found.observations, found.report]), media_type=FHIR_LINES)
 
 
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (observations, reports, export)
 
 
-async def _found(
-    reception: Parts, person: Asker, patient: str, span: tuple[str | None, str | None]
-) -> _Found:
-    if person.role == "patient":
-        own_patient(person, patient)
-    from_ns, until_ns = span_of(reception, *span)
+async def _found(reception: Parts, person: Asker, patient: str, span: AskedSpan) -> _Found:
+    from_ns, until_ns = span
     now_ns = reception.clock.utc_ns()
 
     def question(statements: Statements) -> _Found:
@@ -164,7 +157,13 @@ def _known(row: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
 
 
 def _answer(
-    reception: Parts, path: str, matches: list[dict[str, Any]], included: list[dict[str, Any]]
+    reception: Parts,
+    path: str,
+    span: AskedSpan,
+    matches: list[dict[str, Any]],
+    included: list[dict[str, Any]],
 ) -> Response[dict[str, Any]]:
-    bundle = search_bundle_of(matches, included, reception.clock.utc_ns(), f"/v1/fhir/Patient/{path}")
+    query = urlencode({"from": instant(span.from_ns), "until": instant(span.until_ns)}, safe=":")
+    url = f"/v1/fhir/Patient/{path}?{query}"
+    bundle = search_bundle_of(matches, included, reception.clock.utc_ns(), url)
     return Response(bundle, media_type=FHIR_JSON)

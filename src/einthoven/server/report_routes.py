@@ -155,7 +155,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (report, reports, finalis
 async def _printed(reception: Reception, found: KeptRecording, heading: Heading) -> bytes:
     async with reception.printing:
         return await asyncio.to_thread(
-            print_recording, found, reception.store, reception.settings.folder / "reports-cache", heading
+            print_recording, found, reception.store, reception.settings.reports_cache, heading
         )
 
 

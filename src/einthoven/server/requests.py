@@ -1,13 +1,14 @@
 """Requests as the routes see them: who asks, what was sent, which page is wanted."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import Parameter, ParameterKwarg, PathParameter, QueryParameter
 
@@ -23,6 +24,7 @@ from einthoven.server.sessions import token_behind
 
 __all__ = [
     "LATEST_NS",
+    "AskedSpan",
     "Asker",
     "Limit",
     "OrganisationName",
@@ -31,10 +33,12 @@ __all__ = [
     "PseudonymInPath",
     "Seeing",
     "Sending",
+    "Spanning",
     "StrictRequest",
     "UserInPath",
     "UserName",
     "address_of",
+    "asked_span",
     "bearer_of",
     "instant",
     "instant_ns",
@@ -48,6 +52,8 @@ __all__ = [
 ]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE_NS: Final = 60 * 10**9
+_DAY_NS: Final = 24 * 3600 * 10**9
 LATEST_NS: Final = 2**62
 """No time is later."""
 
@@ -165,12 +171,20 @@ def _refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     """A misspelt parameter would be a filter that does not filter."""
     if connection.scope["query_string"]:
         known = set()
-        for name, field in handler.parsed_fn_signature.parameters.items():
-            known.add(getattr(field.kwarg_definition, "name", None) or name)
+        given = handler.parsed_fn_signature.parameters
+        of_others = [one.parsed_fn_signature.parameters for name, one in _provided(handler) if name in given]
+        for parameters in (given, *of_others):
+            for name, field in parameters.items():
+                known.add(getattr(field.kwarg_definition, "name", None) or name)
         if not known.issuperset(connection.query_params):
             raise InputInvalid(
                 "there is no such parameter.", where="query", remedy="See /schema/openapi.json."
             )
+
+
+def _provided(handler: BaseRouteHandler) -> Iterable[tuple[str, Provide]]:
+    """What a handler may be given beside what it asks for in its own name."""
+    return handler.resolve_dependencies().items()
 
 
 def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
@@ -229,9 +243,32 @@ def instant(ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
+class AskedSpan(NamedTuple):
+    """The span that is asked for, UTC, ns since 1970."""
+
+    from_ns: int
+    until_ns: int
+
+
+Spanning = NamedDependency[AskedSpan]
+"""From when to when; on routes that show what was found."""
+
+
 def instant_parameter(name: str, description: str) -> ParameterKwarg:
     """A parameter of the query that is a time."""
     return QueryParameter(name=name, description=description, schema_extra={"format": "date-time"})
+
+
+def asked_span(
+    reception: Parts,
+    from_: Annotated[
+        str | None, instant_parameter("from", "Where the span begins; a day before its end.")
+    ] = None,
+    until: Annotated[str | None, instant_parameter("until", "Where it ends; now.")] = None,
+) -> AskedSpan:
+    """The last minute has begun, and counts."""
+    until_ns = instant_ns("until", until, reception.clock.utc_ns() + _MINUTE_NS)
+    return AskedSpan(instant_ns("from", from_, until_ns - _DAY_NS), until_ns)
 
 
 def instant_ns(where: str, text: str | None, default: int) -> int:

@@ -240,6 +240,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.objects or str(self.folder / "objects")
 
     @property
+    def reports_cache(self) -> Path:
+        """Where files of recordings are while a report is printed of them."""
+        return self.folder / "reports-cache"
+
+    @property
     def continuum_path(self) -> Path:
         """The file that declares regions; it need not be there."""
         return Path(self.continuum).expanduser() if self.continuum else self.folder / "continuum.toml"

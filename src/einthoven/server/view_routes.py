@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from einthoven.names import PSEUDONYM
 from einthoven.server.requests import (
+    AskedSpan,
     Asker,
     Limit,
     Parts,
     PseudonymInPath,
+    Spanning,
     instant,
-    instant_ns,
-    instant_parameter,
 )
 from einthoven.server.serving_layer import (
     RESOLUTIONS,
@@ -32,10 +32,8 @@ from einthoven.server.serving_layer import (
 from einthoven.signal.findings import BEAT_CLASSES
 from einthoven.views import Field
 
-__all__ = ["HANDLERS", "From", "TrendSeen", "Until", "span_of", "trend_seen"]
+__all__ = ["HANDLERS", "TrendSeen", "trend_seen"]
 
-_DAY_NS: Final = 24 * 3600 * 10**9
-_MINUTE_NS: Final = 60 * 10**9
 Resolution = Annotated[Literal["1m", "5m", "15m", "1h", "6h", "1d"], Parameter(description="Of the rows.")]
 Numbers = list[float | None]
 
@@ -152,8 +150,6 @@ class QualityMap(msgspec.Struct, frozen=True):
     items: list[QualityStretch]
 
 
-From = Annotated[str | None, instant_parameter("from", "Where the span begins; a day before its end.")]
-Until = Annotated[str | None, instant_parameter("until", "Where it ends; now.")]
 Device = Annotated[str | None, Parameter(pattern=PSEUDONYM, description="What one device sent only.")]
 
 
@@ -162,13 +158,12 @@ async def trends(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
     resolution: Resolution = "1h",
     device: Device = None,
 ) -> TrendSeen:
     """Beats, rates, variability, intervals, quality and burden over a span, bucket by bucket."""
-    return await _trend(reception, person, patient, (from_, until), RESOLUTIONS[resolution], device)
+    return await _trend(reception, person, patient, span, RESOLUTIONS[resolution], device)
 
 
 @get("/v1/patients/{patient:str}/summary")
@@ -176,12 +171,11 @@ async def summary(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
     device: Device = None,
 ) -> TrendSeen:
     """The same of the whole span, widened to hours, as one row."""
-    return await _trend(reception, person, patient, (from_, until), None, device)
+    return await _trend(reception, person, patient, span, None, device)
 
 
 @get("/v1/patients/{patient:str}/episodes")
@@ -189,15 +183,13 @@ async def episodes(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
     device: Device = None,
     limit: Limit = 100,
 ) -> EpisodePage:
     """Episodes that touch a span, by onset."""
-    from_ns, until_ns = span_of(reception, from_, until)
     found = await reception.views.read(
-        lambda s: read_episodes(s, person.org, patient, from_ns, until_ns, device=device, limit=limit + 1),
+        lambda s: read_episodes(s, person.org, patient, *span, device=device, limit=limit + 1),
     )
     seen = [
         EpisodeSeen(
@@ -218,14 +210,12 @@ async def beats(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
     device: Device = None,
 ) -> BeatsSeen:
     """Every beat of a span of at most a day."""
-    from_ns, until_ns = span_of(reception, from_, until)
     found = await reception.views.read(
-        lambda s: read_beats(s, reception.store, person.org, patient, from_ns, until_ns, device=device),
+        lambda s: read_beats(s, reception.store, person.org, patient, *span, device=device),
     )
     return BeatsSeen((found.at_ns // 1_000_000).tolist(), found.classes, found.confidences.tolist())
 
@@ -235,14 +225,12 @@ async def quality(
     reception: Parts,
     person: Asker,
     patient: PseudonymInPath,
-    from_: From = None,
-    until: Until = None,
+    span: Spanning,
     device: Device = None,
 ) -> QualityMap:
     """What could be read of a span of at most a day, and why not."""
-    from_ns, until_ns = span_of(reception, from_, until)
     found = await reception.views.read(
-        lambda s: read_quality(s, reception.store, person.org, patient, from_ns, until_ns, device=device),
+        lambda s: read_quality(s, reception.store, person.org, patient, *span, device=device),
     )
     return QualityMap(list(map(_stretch, found)))
 
@@ -254,23 +242,14 @@ async def _trend(
     reception: Parts,
     person: Asker,
     patient: str,
-    span: tuple[str | None, str | None],
+    span: AskedSpan,
     width: int | None,
     device: str | None,
 ) -> TrendSeen:
-    from_ns, until_ns = span_of(reception, *span)
     now_ns = reception.clock.utc_ns()
     return await reception.views.read(
-        lambda s: trend_seen(
-            read_trend(s, person.org, patient, from_ns, until_ns, width, device=device, now_ns=now_ns)
-        ),
+        lambda s: trend_seen(read_trend(s, person.org, patient, *span, width, device=device, now_ns=now_ns)),
     )
-
-
-def span_of(reception: Parts, from_: str | None, until: str | None) -> tuple[int, int]:
-    """The last minute has begun, and counts."""
-    until_ns = instant_ns("until", until, reception.clock.utc_ns() + _MINUTE_NS)
-    return instant_ns("from", from_, until_ns - _DAY_NS), until_ns
 
 
 def trend_seen(trend: Trend) -> TrendSeen:

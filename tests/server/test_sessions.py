@@ -157,6 +157,9 @@ def test_samples_of_a_strip_are_those_that_were_sent(served: Served) -> None:
     assert np.frombuffer(base64.b64decode(found[1]["samplesBase64"]), "<i2").tolist() == sent.tolist()
     longest = {**span, "until": "2027-01-15T09:00:25Z"}
     assert served.person("clinician").get("/v1/patients/strip/ecg", params=longest).status_code == 400
+    for patient, status in (("strip", 200), ("other", 403)):
+        own = served.person("patient", patient=patient)
+        assert own.get("/v1/patients/strip/ecg", params=span).status_code == status
 
 
 def test_pages_carry_the_policy_and_are_not_sent_twice(sqlite_served: Served) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from einthoven.cli import run
-from einthoven.records import open_recording, write_recording
+from einthoven.records import Annotations, open_recording, write_annotations, write_recording
 from einthoven.simulation import SCENES, VirtualPatient
 
 
@@ -60,6 +60,12 @@ def test_the_recording_itself_is_never_written_over(stem: Path, capsys) -> None:
         assert run(["convert", str(stem), str(target), "--force"]) == 2
         assert "this is what is read" in capsys.readouterr().err
     assert stem.with_suffix(".dat").read_bytes() == before
+    marks = stem.with_name("other.atr")
+    write_annotations(marks, Annotations(np.array([], np.int64), ()))
+    kept = marks.read_bytes()
+    words = ["convert", str(stem), str(stem.with_name("other")), "--annotations", str(marks), "--force"]
+    assert run(words) == 2
+    assert marks.read_bytes() == kept
 
 
 def test_annotations_of_the_analysis_go_into_the_file(stem: Path, capsys) -> None:

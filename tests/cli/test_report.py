@@ -100,8 +100,12 @@ def test_only_a_report_is_replaced_unasked_and_the_recording_never(recording: Pa
         run(recording, "-o", output, "--workers", 1)
     run(recording, "-o", output, "--workers", 1, "--force")
     run(recording, "-o", output, "--workers", 1)
-    with pytest.raises(Conflict, match="this is what is read"):
-        run(recording, "-o", f"{recording}.dat", "--workers", 1, "--force")
+    words = tmp_path / "conclusion.txt"
+    words.write_text("Sinus rhythm.")
+    for read in (f"{recording}.dat", words):
+        with pytest.raises(Conflict, match="this is what is read"):
+            run(recording, "-o", read, "--conclusion", words, "--workers", 1, "--force")
+    assert words.read_text() == "Sinus rhythm."
 
 
 def test_what_is_wrong_is_said(recording: Path, tmp_path: Path) -> None:

@@ -147,6 +147,12 @@ def test_json_that_is_no_recording_is_refused(tmp_path: Path, content: bytes) ->
     assert caught.value.remedy
 
 
+def test_an_empty_json_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_bytes(b" \n")
+    with pytest.raises(RecordingUnreadable, match="it is empty"):
+        open_recording(tmp_path / "r.json")
+
+
 @pytest.mark.parametrize(
     "field", ['"fs": 1e9', '"fs": 0', '"gain": 0', '"gain": 1e300', '"baseline": 9999999999']
 )

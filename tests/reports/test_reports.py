@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from einthoven.errors import InputInvalid
 from einthoven.reports import Heading, Report, gather
 from einthoven.reports.content import episodes_by_kind, hours_of, intervals_of, rates_of, report_of
-from einthoven.reports.gathering import STRIP_S
+from einthoven.reports.gathering import STRIP_S, shown_in
 from einthoven.reports.identity import mark_of
 from einthoven.reports.pages import print_report
 from einthoven.reports.sheet import Sheet, printable
 from einthoven.runtime.batch import analyse_source
 from einthoven.signal.clusters import assign, find_shapes, normalised
 from einthoven.signal.findings import Findings
-from einthoven.signal.recording import Recording, recording_from_mv
+from einthoven.signal.recording import Recording, recording_from_mv, span_mv
 from einthoven.simulation import SCENES, VirtualPatient
 
 HOURS = 1.6
@@ -237,6 +237,20 @@ def test_a_rate_in_fibrillation_or_asystole_is_none() -> None:
     assert told.slowest.bpm <= told.mean_bpm <= told.fastest.bpm
     pages = " ".join(" ".join(words_of(print_report(told))).split())
     assert "Those in ventricular fibrillation or asystole are left out." in pages
+
+
+def test_the_usual_rhythm_is_that_of_most_of_the_time_though_none_of_it_is_normal() -> None:
+    """A sick sinus for minutes, few of whose intervals are NN, and then a little sinus rhythm."""
+    parts = []
+    for scene, seconds in (("sick_sinus", 240.0), ("healthy", 30.0)):
+        source = VirtualPatient(5, SCENES[scene], fs=125.0, duration_s=seconds)
+        parts.append(span_mv(source, 0, 0, source.info.samples))
+    whole = recording_from_mv("r", np.concatenate(parts), 125.0)
+    found = analyse_source(whole)
+    assert found is not None
+    usual = shown_in(report_of(whole.info, 0, found, Heading()), found)[0]
+    assert usual.title == "Usual rhythm"
+    assert usual.at_s < 240.0 - STRIP_S
 
 
 def test_few_intervals_have_the_rates_that_the_findings_have() -> None:

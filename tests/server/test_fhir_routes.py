@@ -11,6 +11,9 @@ import httpx
 import msgspec
 import pytest
 
+from einthoven.errors import DefectError
+from einthoven.fhir import capability_of
+from einthoven.server.roles import ROUTES
 from einthoven.server.settings import Settings
 from einthoven.simulation import SCENES, VirtualPatient
 from einthoven.storage import Database
@@ -20,7 +23,7 @@ from einthoven.testing.views import segments_of_source
 START_NS = 1_700_000_000 * 10**9
 SPAN = {"from": "2023-11-14T22:00:00Z", "until": "2023-11-14T23:00:00Z"}
 NOWHERE = {"from": "2001-01-01T00:00:00Z", "until": "2001-01-02T00:00:00Z"}
-ROUTES = ("Observation", "DiagnosticReport", "$export")
+KINDS = ("Observation", "DiagnosticReport", "$export")
 
 
 @pytest.fixture
@@ -89,6 +92,38 @@ def test_the_models_take_the_answers_and_every_reference_is_in_them(asked: Serve
     assert report["result"]
 
 
+def test_the_statement_is_of_the_routes_that_there_are_and_of_no_others(sqlite_served: Served) -> None:
+    """The routes are made anew of what it says, and are those of the table; so are their parameters."""
+    answer = httpx.get(f"{sqlite_served.url}/v1/fhir/metadata")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/fhir+json"
+    model = importlib.import_module("fhir.resources.R4B.capabilitystatement").CapabilityStatement
+    model.model_validate_json(answer.text)
+    said = answer.json()
+    assert (said["kind"], said["fhirVersion"], said["software"]["name"]) == ("instance", "4.0.1", "Einthoven")
+    (rest,) = said["rest"]
+    routes = {"/v1/fhir/metadata": set()}
+    for resource in rest["resource"]:
+        for operation in resource.get("operation", []):
+            routes[f"/v1/fhir/Patient/{{patient}}/${operation['name']}"] = {"from", "until"}
+        if resource["type"] != "Patient":
+            path = f"/v1/fhir/Patient/{{patient}}/{resource['type']}"
+            routes[path] = {one["name"] for one in resource["searchParam"]}
+        assert "interaction" not in resource, "nothing is read by its id, nothing is searched for everywhere"
+    assert routes.keys() == {path for _, path in ROUTES if path.startswith("/v1/fhir/")}
+    assert {method for method, path in ROUTES if path.startswith("/v1/fhir/")} == {"GET"}
+    paths = sqlite_served.person("clinician").get("/schema/openapi.json").json()["paths"]
+    for path, parameters in routes.items():
+        known = {one["name"] for one in paths[path]["get"].get("parameters", []) if one["in"] == "query"}
+        assert known == parameters, path
+
+
+def test_a_route_that_nobody_wrote_down_is_a_defect() -> None:
+    for route in ("Observation", "Patient/{patient}/Observation/{id}", "Patient/{patient}"):
+        with pytest.raises(DefectError):
+            capability_of([route], START_NS)
+
+
 def test_an_export_has_a_resource_a_line(asked: Served) -> None:
     answer = asks(asked.person("clinician"), "$export")
     assert answer.headers["content-type"].startswith("application/fhir+ndjson")
@@ -98,7 +133,7 @@ def test_an_export_has_a_resource_a_line(asked: Served) -> None:
 
 def test_who_may_not_sees_nothing(asked: Served) -> None:
     patient, stranger = asked.person("patient", patient="p1"), asked.person("clinician", org="elsewhere")
-    for route in ROUTES:
+    for route in KINDS:
         assert asks(patient, route).status_code == 200
         assert asks(patient, route, "p2").status_code == 403
         assert asks(asked.person("technician"), route).status_code == 403

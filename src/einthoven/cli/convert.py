@@ -55,7 +55,8 @@ def command(
             plan = plan_conversion(watched, target, annotations)
             losses = (*opened.remarks, *plan.losses)
             _refuse_losses(plan, losses, strict=strict)
-            refuse_there((*plan.files, *plan.removed), force=force, inputs=recording_files(source))
+            read = (*recording_files(source), *(() if marks is None else (marks,)))
+            refuse_there((*plan.files, *plan.removed), force=force, inputs=read)
             watched.begin("Writing")
             plan.perform()
     about: dict[str, Any] = {

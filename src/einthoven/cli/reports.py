@@ -86,7 +86,8 @@ def command(
     )
     where = output or Path(f"{job.info.name}.pdf")
     is_report = _is_unfinalised_report(where)
-    refuse_there([where], force=force or is_report, inputs=recording_files(file))
+    words_in = [one for one in (conclusion, amends, rules) if one is not None]
+    refuse_there([where], force=force or is_report, inputs=[*recording_files(file), *words_in])
     ready_kernels()
     report = _made(job, heading, workers or workers_here(), quiet=as_json)
     content = print_report(report)

@@ -4,12 +4,14 @@ FHIR is how findings leave; nothing is kept in it. What has no code in the table
 """
 
 from einthoven.fhir.bundles import bundle_of, ndjson_of, search_bundle_of
+from einthoven.fhir.capability import capability_of
 from einthoven.fhir.exporting import Export, resources_of
 from einthoven.fhir.sampled import read_sampled_data, sampled_data
 
 __all__ = [
     "Export",
     "bundle_of",
+    "capability_of",
     "ndjson_of",
     "read_sampled_data",
     "resources_of",

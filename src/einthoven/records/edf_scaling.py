@@ -34,6 +34,8 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     digital: tuple[int, int]
     error: float
     """Relative error of the gain; 0 where gain and baseline are exact."""
+    moved: int = 0
+    """Counts that the baseline is off."""
 
 
 class RecordLayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,15 +110,17 @@ def _nearest(lead: Lead, least: int, most: int) -> Scaling:
         ends = (_short((least - lead.baseline) / per_unit), _short((most - lead.baseline) / per_unit))
         if all(ends) and Fraction(ends[0]) != Fraction(ends[1]):
             read = Fraction(most - least) / (Fraction(ends[1]) - Fraction(ends[0]))
-            found.append((abs(float(read / per_unit - 1)), unit, ends))
+            moved = abs(round(least - Fraction(ends[0]) * read) - lead.baseline)
+            found.append((abs(float(read / per_unit - 1)), unit, ends, moved))
     if not found:
         raise InputInvalid(
             "the gain cannot be said in eight letters.",
             where=f"lead {lead.name}",
             remedy="Scale the recording and its gain.",
         )
-    error, unit, ends = min(found)
-    return Scaling(unit=unit, physical=ends, digital=(least, most), error=max(error, math.ulp(1.0)))
+    error, unit, ends, moved = min(found)
+    error = max(error, math.ulp(1.0))
+    return Scaling(unit=unit, physical=ends, digital=(least, most), error=error, moved=moved)
 
 
 def _fractions(value: float) -> Iterator[Fraction]:

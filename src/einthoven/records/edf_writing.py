@@ -175,6 +175,8 @@ def _scale_losses(
     for lead, scaling in zip(source.info.leads, scalings, strict=True):
         if scaling.error:
             yield f"The gain of lead {lead.name} is written to {1e6 * scaling.error:.1g} parts in a million."
+        if scaling.moved:
+            yield f"The zero of lead {lead.name} is written {scaling.moved} counts off."
 
 
 def _texts(

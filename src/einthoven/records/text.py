@@ -325,6 +325,7 @@ def read_json(
         counts = [_integers(bytes(row.samples)) for row in rows]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         what = str(error).splitlines()[0] if isinstance(error, msgspec.MsgspecError) else "not valid JSON"
+        what = what if content.strip() else "it is empty"
         raise RecordingUnreadable(
             f"the file is not a JSON recording: {what}.",
             where=str(path),

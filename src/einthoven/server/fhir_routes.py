@@ -13,12 +13,13 @@ from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 
 from einthoven.errors import InputInvalid
-from einthoven.fhir import ndjson_of, search_bundle_of
+from einthoven.fhir import capability_of, ndjson_of, search_bundle_of
 from einthoven.fhir.elements import instant
 from einthoven.fhir.exporting import report
 from einthoven.fhir.observations import Span, beat_counts, heart_rate, quality, rhythm, variability
 from einthoven.fhir.subjects import About
 from einthoven.server.requests import AskedSpan, Asker, Parts, PseudonymInPath, Spanning
+from einthoven.server.roles import ROUTES
 from einthoven.server.serving_layer import Trend, read_episodes, read_trend
 from einthoven.signal.findings import BEAT_CLASSES, HeartRate, Variability
 from einthoven.signal.rules import RULES
@@ -27,6 +28,7 @@ from einthoven.views import Field
 
 __all__ = ["HANDLERS"]
 
+BASE: Final = "/v1/fhir/"
 FHIR_JSON: Final = "application/fhir+json"
 FHIR_LINES: Final = "application/fhir+ndjson"
 EPISODES_MAX: Final = 10_000
@@ -42,7 +44,14 @@ class _Found(msgspec.Struct, frozen=True):
     report: dict[str, Any]
 
 
-@get("/v1/fhir/Patient/{patient:str}/Observation", media_type=FHIR_JSON)
+@get(f"{BASE}metadata", media_type=FHIR_JSON)
+async def metadata(reception: Parts) -> Response[dict[str, Any]]:
+    """What is offered here, as a CapabilityStatement."""
+    offered = [path.removeprefix(BASE) for _, path in ROUTES if path.startswith(BASE)]
+    return Response(capability_of(offered, reception.clock.utc_ns()), media_type=FHIR_JSON)
+
+
+@get(f"{BASE}Patient/{{patient:str}}/Observation", media_type=FHIR_JSON)
 async def observations(
     reception: Parts,
     person: Asker,
@@ -54,7 +63,7 @@ async def observations(
     return _answer(reception, f"{patient}/Observation", span, found.observations, found.about)
 
 
-@get("/v1/fhir/Patient/{patient:str}/DiagnosticReport", media_type=FHIR_JSON)
+@get(f"{BASE}Patient/{{patient:str}}/DiagnosticReport", media_type=FHIR_JSON)
 async def reports(
     reception: Parts,
     person: Asker,
@@ -67,7 +76,7 @@ async def reports(
     return _answer(reception, f"{patient}/DiagnosticReport", span, [found.report], included)
 
 
-@get("/v1/fhir/Patient/{patient:str}/$export", media_type=FHIR_LINES)
+@get(f"{BASE}Patient/{{patient:str}}/$export", media_type=FHIR_LINES)
 async def export(
     reception: Parts,
     person: Asker,
@@ -79,7 +88,7 @@ async def export(
     return Response(ndjson_of([*found.about, *found.observations, found.report]), media_type=FHIR_LINES)
 
 
-HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (observations, reports, export)
+HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (metadata, observations, reports, export)
 
 
 async def _found(reception: Parts, person: Asker, patient: str, span: AskedSpan) -> _Found:
@@ -164,6 +173,6 @@ def _answer(
     included: list[dict[str, Any]],
 ) -> Response[dict[str, Any]]:
     query = urlencode({"from": instant(span.from_ns), "until": instant(span.until_ns)}, safe=":")
-    url = f"/v1/fhir/Patient/{path}?{query}"
+    url = f"{BASE}Patient/{path}?{query}"
     bundle = search_bundle_of(matches, included, reception.clock.utc_ns(), url)
     return Response(bundle, media_type=FHIR_JSON)

@@ -73,6 +73,7 @@ ROUTES: Final[dict[tuple[str, str], frozenset[Caller]]] = {
     ("GET", "/v1/patients/{patient}/episodes"): CLINICAL,
     ("GET", "/v1/patients/{patient}/beats"): CLINICAL,
     ("GET", "/v1/patients/{patient}/quality"): CLINICAL,
+    ("GET", "/v1/fhir/metadata"): ANYONE,
     ("GET", "/v1/fhir/Patient/{patient}/Observation"): CLINICAL,
     ("GET", "/v1/fhir/Patient/{patient}/DiagnosticReport"): CLINICAL,
     ("GET", "/v1/fhir/Patient/{patient}/$export"): CLINICAL,

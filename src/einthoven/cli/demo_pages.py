@@ -6,6 +6,7 @@ which is gone with the demonstration unless one is named, and the user, whose pa
 
 import json
 import secrets
+import signal
 import tempfile
 import time
 import urllib.request
@@ -72,7 +73,8 @@ def show_pages(
     folder: Path | None,
     opens_browser: bool,
 ) -> None:
-    """Serve the pages with a ward of virtual patients until Ctrl-C, or for some seconds."""
+    """Serve the pages with a ward of virtual patients until Ctrl-C or SIGTERM, or for some seconds."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="einthoven-demo-")))

@@ -191,6 +191,22 @@ def test_a_file_that_does_not_describe_itself_is_read_as_its_sender_says(
     assert found_in(objects(served), result["object"]) == findings_of(path, fs=250.0, gain=400)
 
 
+def test_what_is_taken_for_granted_of_a_file_is_said_of_the_recording(
+    sqlite_served: Served, tmp_path: Path
+) -> None:
+    path = tmp_path / "counts.csv"
+    path.write_text("".join(f"{n % 7}\n" for n in range(125 * 20)))
+    device, seen = sqlite_served.device(), []
+    with analysing(sqlite_served):
+        name = send_whole(device, path.read_bytes(), path.name)
+        for about in ({}, {"fs": 125, "gain": 200}):
+            body = {"uploads": [name], "startTime": START, **about}
+            seen.append(awaited(device, device.post("/v1/recordings", json=body).json()["id"]))
+    assert [one["state"] for one in seen] == ["done", "done"]
+    assert "125 Hz" in seen[0]["remarks"][0]
+    assert seen[1]["remarks"] == []
+
+
 def test_files_of_other_formats_say_themselves_when_they_begin(served: Served, tmp_path: Path) -> None:
     """EDF+ to the fraction that its first data record says, ISHNE to the second."""
     source = VirtualPatient(3, SCENES["ectopy"], fs=250.0, duration_s=100.0)

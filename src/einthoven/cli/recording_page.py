@@ -38,6 +38,7 @@ def page_of(seen: dict[str, Any], result: dict[str, Any]) -> Panel:
     begins = datetime.fromisoformat(result["startTime"])
     episodes = result["episodes"]
     parts = [_figures(seen, result), _episodes(episodes, fs) if episodes else Text("No episodes.", "green")]
+    parts += [Text(remark, style="dim") for remark in seen["remarks"]]
     return Panel(
         Group(*parts),
         title=title,

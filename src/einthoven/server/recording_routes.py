@@ -113,6 +113,8 @@ class RecordingSeen(msgspec.Struct, frozen=True, rename="camel"):
     start_time: datetime | None
     fs: float | None
     samples: int | None
+    remarks: list[str]
+    """What was taken for granted of its files, and what of them was left out."""
     bytes: int
     created_at: datetime
     began_at: datetime | None
@@ -420,6 +422,7 @@ def seen_of(statements: Statements, one: KeptRecording) -> RecordingSeen:
         start_time=None if one.start_ns is None else instant(one.start_ns),
         fs=one.fs,
         samples=one.samples,
+        remarks=list(one.remarks),
         bytes=one.bytes,
         created_at=instant(one.created_ns),
         began_at=None if one.began_ns is None else instant(one.began_ns),

@@ -246,7 +246,7 @@ class RecordingRuns:
             raise _Cancelled
         try:
             path, size = await asyncio.to_thread(self._fetched, one)
-            reading, info, hours = await asyncio.to_thread(self._opened, path, one)
+            reading, info, remarks = await asyncio.to_thread(self._opened, path, one)
         except EinthovenError as error:
             if error.fault != "caller":
                 raise
@@ -266,7 +266,8 @@ class RecordingRuns:
                 lead=info.leads[reading.lead].name,
                 fs=info.fs,
                 samples=info.samples,
-                hours=hours,
+                hours=len(count_hours(info)),
+                remarks=remarks,
                 size=size,
                 run=id_,
                 now_ns=self._clock.utc_ns(),
@@ -331,15 +332,15 @@ class RecordingRuns:
 
     # ---------------------------------------------------------------- files
 
-    def _opened(self, path: Path, one: KeptRecording) -> tuple[Reading, RecordingInfo, int]:
-        """How it is read, what is known of it, and its hours; an error names no path of ours."""
+    def _opened(self, path: Path, one: KeptRecording) -> tuple[Reading, RecordingInfo, tuple[str, ...]]:
+        """How it is read, what is known of it, and remarks; an error names no path of ours."""
         about = one.read_as
         reading = Reading(str(self._cache), 0, about.fs, about.gain, about.baseline)
         try:
             with reading.opened(str(path)) as source:
-                info = source.info
+                info, remarks = source.info, source.remarks
             lead = lead_number(info, about.lead or None)
-            return msgspec.structs.replace(reading, folder="", lead=lead), info, len(count_hours(info))
+            return msgspec.structs.replace(reading, folder="", lead=lead), info, remarks
         except EinthovenError as error:
             raise type(error)(error.what, where="recording", remedy=error.remedy) from None
 

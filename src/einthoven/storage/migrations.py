@@ -279,6 +279,7 @@ CREATE TABLE recordings (
     fs {double},
     samples BIGINT,
     hours INTEGER,
+    remarks TEXT NOT NULL,
     digest TEXT NOT NULL,
     bytes BIGINT NOT NULL,
     files {bytes} NOT NULL,

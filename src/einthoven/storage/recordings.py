@@ -40,8 +40,9 @@ __all__ = [
 RecordingState = Literal["waiting", "going", "done", "failed", "cancelled"]
 
 _COLUMNS: Final = (
-    "number, id, org, patient, device, read_as, asked_ns, start_ns, lead, fs, samples, hours, digest, bytes, "
-    "files, state, attempts, run, result, published, code, error, is_tidy, created_ns, began_ns, ended_ns"
+    "number, id, org, patient, device, read_as, asked_ns, start_ns, lead, fs, samples, hours, remarks, "
+    "digest, bytes, files, state, attempts, run, result, published, code, error, is_tidy, created_ns, "
+    "began_ns, ended_ns"
 )
 
 
@@ -83,6 +84,8 @@ class KeptRecording(msgspec.Struct, frozen=True, kw_only=True):
     fs: float | None = None
     samples: int | None = None
     hours: int | None = None
+    remarks: tuple[str, ...] = ()
+    """What was taken for granted of its files, and what of them was left out."""
     digest: str
     """Of its files together."""
     bytes: int = 0
@@ -104,6 +107,7 @@ class KeptRecording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _READ_AS: Final = msgspec.json.Decoder(ReadAs)
+_REMARKS: Final = msgspec.json.Decoder(tuple[str, ...])
 _FILES: Final = msgspec.json.Decoder(tuple[RecordingFile, ...])
 
 
@@ -121,8 +125,8 @@ def add_recording(statements: Statements, new: KeptRecording) -> tuple[KeptRecor
     id_ = f"rec_{secrets.token_hex(12)}"
     rows = statements.rows(
         "INSERT INTO recordings (id, org, patient, device, read_as, asked_ns, start_ns, digest, bytes, "
-        "files, state, attempts, code, error, is_tidy, created_ns) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', 0, '', '', 0, ?) "
+        "files, remarks, state, attempts, code, error, is_tidy, created_ns) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', 'waiting', 0, '', '', 0, ?) "
         "ON CONFLICT (org, patient, device, digest, read_as, asked_ns) DO NOTHING RETURNING id",
         (
             *(id_, new.org, new.patient, new.device, read_as, new.asked_ns, new.start_ns),
@@ -217,6 +221,7 @@ def describe_recording(
     fs: float,
     samples: int,
     hours: int,
+    remarks: tuple[str, ...],
     size: int,
     run: str,
     now_ns: int,
@@ -225,9 +230,12 @@ def describe_recording(
     return bool(
         statements.run(
             "UPDATE recordings SET state = 'going', start_ns = ?, lead = ?, fs = ?, samples = ?, hours = ?, "
-            "bytes = ?, run = ?, began_ns = COALESCE(began_ns, ?) "
+            "remarks = ?, bytes = ?, run = ?, began_ns = COALESCE(began_ns, ?) "
             "WHERE number = ? AND state IN ('waiting', 'going')",
-            (start_ns, lead, fs, samples, hours, size, run, now_ns, number),
+            (
+                *(start_ns, lead, fs, samples, hours, msgspec.json.encode(remarks).decode()),
+                *(size, run, now_ns, number),
+            ),
         )
     )
 
@@ -325,5 +333,6 @@ def _recording(row: Row) -> KeptRecording:
     named = dict(zip(_COLUMNS.split(", "), row, strict=True))
     named["read_as"] = _READ_AS.decode(named["read_as"])
     named["files"] = _FILES.decode(bytes(named["files"]))
+    named["remarks"] = _REMARKS.decode(named["remarks"])
     named["is_tidy"] = bool(named["is_tidy"])
     return KeptRecording(**named)
